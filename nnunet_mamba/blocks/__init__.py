@@ -1,0 +1,1 @@
+"""The networks' parts, built on ops: one layer a file, named as in its paper."""

@@ -1,0 +1,44 @@
+"""Axial convolutions: a column and a row of weights in place of a square, each depthwise."""
+
+from torch import Tensor, nn
+
+
+class AxialConv(nn.Module):
+    """x + a 3x1 and a 1x3 depthwise convolution of it (DA-MambaNet, Nguyen et al. 2025).
+
+    Shape:
+        (B, C, H, W) -> (B, C, H, W).
+    """
+
+    def __init__(self, dim: int, kernel_size: int = 3):
+        super().__init__()
+        half = kernel_size // 2
+        self.vertical = nn.Conv2d(dim, dim, (kernel_size, 1), padding=(half, 0), groups=dim)
+        self.horizontal = nn.Conv2d(dim, dim, (1, kernel_size), padding=(0, half), groups=dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.vertical(x) + self.horizontal(x)
+
+
+class AxialResidualBlock(nn.Module):
+    """The decoder's convolutions: axial, 3x3, axial, with batch norms and a projected residual (Nguyen et al. 2025).
+
+    Shape:
+        (B, in_channels, H, W) -> (B, out_channels, H, W).
+    """
+
+    def __init__(self, in_channels: int, out_channels: int):
+        super().__init__()
+        self.body = nn.Sequential(
+            AxialConv(in_channels),
+            nn.BatchNorm2d(in_channels),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False),
+            AxialConv(out_channels),
+            nn.BatchNorm2d(out_channels),
+        )
+        self.shortcut = nn.Sequential(nn.Conv2d(in_channels, out_channels, 1, bias=False), nn.BatchNorm2d(out_channels))
+        self.activation = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.activation(self.body(x) + self.shortcut(x))

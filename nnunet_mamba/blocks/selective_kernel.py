@@ -1,0 +1,68 @@
+"""Selective kernels: branches of different reach, weighed against each other for each channel (SKNet, Li et al. 2019)."""
+
+import torch
+from torch import Tensor, nn
+
+from nnunet_mamba.blocks.norm import PooledBatchNorm2d
+
+
+class SelectiveKernelConv(nn.Module):
+    """Branches with dilations 1, 2, ... whose weights are a softmax of what their sum holds on average.
+
+    Args:
+        reduction, min_dim: the pooled sum is squeezed to max(channels / reduction, min_dim) channels.
+    Shape:
+        (B, C, H, W) -> (B, C, H, W).
+    """
+
+    def __init__(
+        self, channels: int, kernel_size: int, branches: int = 2, groups: int = 16, reduction: int = 4, min_dim: int = 32
+    ):
+        super().__init__()
+        squeezed = max(channels // reduction, min_dim)
+        self.branches = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(
+                    channels,
+                    channels,
+                    kernel_size,
+                    padding=dilation * (kernel_size // 2),
+                    dilation=dilation,
+                    groups=groups,
+                    bias=False,
+                ),
+                PooledBatchNorm2d(channels),
+                nn.ReLU(inplace=True),
+            )
+            for dilation in range(1, branches + 1)
+        )
+        self.squeeze = nn.Sequential(
+            nn.Conv2d(channels, squeezed, 1, bias=False), PooledBatchNorm2d(squeezed), nn.ReLU(inplace=True)
+        )
+        self.select = nn.ModuleList(nn.Conv2d(squeezed, channels, 1) for _ in range(branches))
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps = torch.stack([branch(x) for branch in self.branches], dim=1)  # (B, branches, C, H, W)
+        squeezed = self.squeeze(maps.sum(1).mean((2, 3), keepdim=True))
+        weights = torch.stack([select(squeezed) for select in self.select], dim=1).softmax(1)
+        return (maps * weights).sum(1)
+
+
+class SelectiveKernelUnit(nn.Module):
+    """1x1, selective-kernel convolution, 1x1, with a residual: the bottleneck of DA-MambaNet (Nguyen et al. 2025).
+
+    Shape:
+        (B, C, H, W) -> (B, C, H, W).
+    """
+
+    def __init__(self, channels: int, kernel_size: int = 3, groups: int = 16, reduction: int = 2):
+        super().__init__()
+        self.reduce = nn.Sequential(
+            nn.Conv2d(channels, channels, 1, bias=False), PooledBatchNorm2d(channels), nn.ReLU(inplace=True)
+        )
+        self.selective = SelectiveKernelConv(channels, kernel_size, groups=groups, reduction=reduction)
+        self.expand = nn.Sequential(nn.Conv2d(channels, channels, 1, bias=False), PooledBatchNorm2d(channels))
+        self.activation = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.activation(x + self.expand(self.selective(self.reduce(x))))

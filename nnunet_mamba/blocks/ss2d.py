@@ -1,0 +1,85 @@
+"""SS2D, the selective scan over a map in four directions (VMamba, Liu et al. 2024), and the VSS block around it."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import silu
+
+from nnunet_mamba.ops import cross_scan_orders, directional_scan
+
+DIRECTIONS = 4
+
+
+class SS2D(nn.Module):
+    """Projects in, convolves depthwise, scans along rows and columns both ways, gates and projects out.
+
+    The projections that steer the scan stay in float32 under autocast, as the scan itself does: their exponentials do not
+    survive half precision. Parameters carry the names that VMamba's users know.
+
+    Args:
+        d_model: channels of the map.
+        d_state: states a channel.
+        expand: inner channels are `expand * d_model`.
+    Shape:
+        (B, H, W, C) -> (B, H, W, C).
+    """
+
+    def __init__(self, d_model: int, d_state: int = 16, expand: int = 2):
+        super().__init__()
+        self.d_inner = expand * d_model
+        self.d_state = d_state
+        self.dt_rank = math.ceil(d_model / 16)
+        self.in_proj = nn.Linear(d_model, 2 * self.d_inner, bias=False)
+        self.conv2d = nn.Conv2d(self.d_inner, self.d_inner, 3, padding=1, groups=self.d_inner)
+        self.x_proj_weight = nn.Parameter(torch.empty(DIRECTIONS, self.dt_rank + 2 * d_state, self.d_inner))
+        self.dt_projs_weight = nn.Parameter(torch.empty(DIRECTIONS, self.d_inner, self.dt_rank))
+        self.dt_projs_bias = nn.Parameter(torch.empty(DIRECTIONS, self.d_inner))
+        self.A_logs = nn.Parameter(torch.empty(DIRECTIONS * self.d_inner, d_state))
+        self.Ds = nn.Parameter(torch.ones(DIRECTIONS * self.d_inner))
+        self.out_norm = nn.LayerNorm(self.d_inner)
+        self.out_proj = nn.Linear(self.d_inner, d_model, bias=False)
+        self.reset_parameters()
+
+    def reset_parameters(self, dt_min: float = 1e-3, dt_max: float = 1e-1) -> None:
+        """Mamba's initialisation: A = -(1..N), and a bias that makes softplus(delta) log-uniform in [dt_min, dt_max]."""
+        nn.init.uniform_(self.x_proj_weight, -(self.d_inner**-0.5), self.d_inner**-0.5)
+        nn.init.uniform_(self.dt_projs_weight, -(self.dt_rank**-0.5), self.dt_rank**-0.5)
+        dt = torch.exp(torch.empty_like(self.dt_projs_bias).uniform_(math.log(dt_min), math.log(dt_max)))
+        with torch.no_grad():
+            self.dt_projs_bias.copy_(dt + torch.log(-torch.expm1(-dt)))  # the inverse of softplus
+            self.A_logs.copy_(torch.log(torch.arange(1.0, self.d_state + 1)).expand_as(self.A_logs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = x.shape[1:3]
+        x, z = self.in_proj(x).chunk(2, dim=-1)
+        x = silu(self.conv2d(x.permute(0, 3, 1, 2)))
+        y = self._scan(x.flatten(2), cross_scan_orders(height, width, x.device))
+        y = self.out_norm(y.transpose(1, 2).unflatten(1, (height, width)))
+        return self.out_proj(y * silu(z))
+
+    def _scan(self, x: Tensor, orders: Tensor) -> Tensor:
+        """(B, D, L) -> (B, D, L), in float32 or better."""
+        with torch.autocast(device_type=x.device.type, enabled=False):
+            x = x.to(torch.promote_types(x.dtype, torch.float32))
+            steered = torch.einsum("bdl,kcd->bkcl", x, self.x_proj_weight)
+            dt, B, C = steered.split([self.dt_rank, self.d_state, self.d_state], dim=2)
+            delta = torch.einsum("bkrl,kdr->bkdl", dt, self.dt_projs_weight)
+            A = -torch.exp(self.A_logs).view(DIRECTIONS, self.d_inner, self.d_state)
+            return directional_scan(x, delta, A, B, C, self.Ds.view(DIRECTIONS, -1), self.dt_projs_bias, orders)
+
+
+class VSSBlock(nn.Module):
+    """x + SS2D(LayerNorm(x)) (VMamba, Liu et al. 2024, without its feed-forward part).
+
+    Shape:
+        (B, C, H, W) -> (B, C, H, W).
+    """
+
+    def __init__(self, dim: int, d_state: int = 16):
+        super().__init__()
+        self.norm = nn.LayerNorm(dim, eps=1e-6)
+        self.ss2d = SS2D(dim, d_state)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.ss2d(self.norm(x.permute(0, 2, 3, 1))).permute(0, 3, 1, 2)

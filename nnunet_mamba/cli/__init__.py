@@ -1,0 +1,1 @@
+"""The command `nnunet_mamba`: one file a sub-command."""

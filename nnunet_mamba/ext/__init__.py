@@ -1,0 +1,1 @@
+"""The folder that nnU-Net is pointed to, see nnunet_mamba.nnunet_plugin."""

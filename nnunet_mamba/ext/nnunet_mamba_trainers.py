@@ -1,0 +1,22 @@
+"""Where nnU-Net looks for our trainers: it imports this file by its bare name and takes the class from it.
+
+The classes live in nnunet_mamba.trainers, in one copy: a class defined here would be a new one at every look-up.
+"""
+
+from nnunet_mamba.trainers.asfm_trainer import nnUNetTrainerASFM
+from nnunet_mamba.trainers.da_mamba_trainer import (
+    DAMambaTrainer,
+    DAMambaTrainer_5epochs,
+    DAMambaTrainer_50epochs,
+    DAMambaTrainer_250epochs,
+    DAMambaTrainer_demo,
+)
+
+__all__ = [
+    "DAMambaTrainer",
+    "DAMambaTrainer_5epochs",
+    "DAMambaTrainer_50epochs",
+    "DAMambaTrainer_250epochs",
+    "DAMambaTrainer_demo",
+    "nnUNetTrainerASFM",
+]

@@ -1,0 +1,84 @@
+"""Soft true and false positives and negatives, from logits and a target in any of the forms that segmentation uses."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, distributed
+
+
+class SoftCounts(NamedTuple):
+    """Sums of probabilities in pixels, float32: (K,) over a whole batch, or (B, K) an image. K counts foreground classes."""
+
+    tp: Tensor
+    fp: Tensor
+    fn: Tensor
+    tn: Tensor
+
+
+def soft_counts(logits: Tensor, target: Tensor, batch_dice: bool, ignore_label: int | None = None) -> SoftCounts:
+    """Counts for each foreground class or region.
+
+    In distributed training, `batch_dice` counts over the batches of all processes, and gradients flow to each.
+
+    Shape:
+        logits: (B, K, ...) float, no activation applied.
+        target: (B, 1, ...) integer labels below K: softmax, background (class 0) left out of the counts; or, where K = 1,
+            0 and 1: sigmoid. (B, K, ...) with K > 1: one 0/1 map a region, sigmoid. With an ignore label, labels may also
+            be `ignore_label`, and regions come with a map more, (B, K + 1, ...), whose last is 1 where to ignore.
+    Raises:
+        ValueError: logits and target disagree in shape, or the target holds other values.
+    """
+    logits = logits.float()
+    probabilities, truth, known = _one_map_a_class(logits, target, ignore_label)
+    axes = tuple(range(2, logits.dim()))
+    if batch_dice:
+        axes = (0, *axes)
+    positive, negative = probabilities * known, (1 - probabilities) * known
+    counts = torch.stack(
+        [
+            (positive * truth).sum(axes),
+            (positive * (1 - truth)).sum(axes),
+            (negative * truth).sum(axes),
+            (negative * (1 - truth)).sum(axes),
+        ]
+    )
+    if batch_dice and distributed.is_available() and distributed.is_initialized():
+        counts = distributed.nn.functional.all_reduce(counts)
+    return SoftCounts(*counts)
+
+
+def _one_map_a_class(logits: Tensor, target: Tensor, ignore_label: int | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Probabilities and truth (B, foreground classes, ...), and where they are known (B, 1, ...), all float."""
+    batch, classes = logits.shape[:2]
+    maps = target.shape[1] if target.dim() == logits.dim() else 0
+    regions = maps == classes and classes > 1 or maps == classes + 1 and ignore_label is not None
+    if target.shape[:1] != (batch,) or target.shape[2:] != logits.shape[2:] or not (regions or maps == 1):
+        raise ValueError(
+            f"target: got shape {tuple(target.shape)} for logits {tuple(logits.shape)}, wanted (B, 1, ...) labels or "
+            f"(B, {classes}, ...) regions of the same batch and size"
+        )
+    if regions:
+        _check_range(target, 1, None)
+        target = target.float()
+        known = 1 - target[:, classes:] if maps > classes else torch.ones_like(target[:, :1])
+        return torch.sigmoid(logits), target[:, :classes], known
+
+    highest = max(classes - 1, 1)
+    _check_range(target, highest, ignore_label)
+    known = torch.ones_like(logits[:, :1]) if ignore_label is None else (target != ignore_label).float()
+    if classes == 1:
+        return torch.sigmoid(logits), (target == 1).float(), known
+    labels = torch.arange(1, classes, device=target.device).view(1, -1, *[1] * (target.dim() - 2))
+    return logits.softmax(1)[:, 1:], (target == labels).float(), known
+
+
+def _check_range(target: Tensor, highest: int, ignore_label: int | None) -> None:
+    wrong = (target < 0) | (target > highest)
+    if ignore_label is not None:
+        wrong &= target != ignore_label
+    if wrong.any():
+        also = "" if ignore_label is None else f" or the ignore label {ignore_label}"
+        raise ValueError(
+            f"target: got the value {target[wrong][0].item():g}, wanted 0 to {highest}{also}: "
+            "check the labels in dataset.json against the number of output channels of the network"
+        )

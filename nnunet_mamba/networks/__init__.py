@@ -1,0 +1,6 @@
+"""The published networks, each for any image size, channels and classes."""
+
+from nnunet_mamba.networks.da_mambanet import DAMambaNet
+from nnunet_mamba.networks.published import load_published_state_dict
+
+__all__ = ["DAMambaNet", "load_published_state_dict"]

@@ -1,0 +1,113 @@
+"""DA-MambaNet (Nguyen et al. 2025, Image and Vision Computing 163:105778), for any patch size, channels and classes."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate, pad
+
+from nnunet_mamba.blocks.axial import AxialResidualBlock
+from nnunet_mamba.blocks.csag import ChannelSpatialAttentionGate
+from nnunet_mamba.blocks.multi_attention_mamba import MultiAttentionMamba
+from nnunet_mamba.blocks.scale_attention import ScaleAttention
+from nnunet_mamba.blocks.selective_kernel import SelectiveKernelConv, SelectiveKernelUnit
+from nnunet_mamba.networks.input_size import check_input, check_input_size, padded_size
+
+STEM_CHANNELS = 16
+STAGE_CHANNELS = (32, 64, 128, 256, 512)
+CHANNELS_A_SCALE = 4
+
+
+class DAMambaNet(nn.Module):
+    """Five stages of Multi-Attention Mamba down, a selective-kernel bottleneck, five gated stages up, and two heads.
+
+    The spatial attention holds weights for each row and column, so a network serves the one `input_size` it is built for.
+    A size that is not a multiple of 32 is padded with zeros below and to the right, and the logits are cropped back.
+    Parameters that the published network holds but never uses are kept and frozen (see the blocks): the parameter count
+    and published weights agree, and distributed training has no parameter without a gradient.
+
+    Args:
+        in_channels: channels of the image.
+        num_classes: channels of the logits: classes with the background, or regions, or 1.
+        input_size: (H, W) of the image, each at least 32.
+        deep_supervision: whether forward gives the three outputs or the first alone; an attribute, to change at any time.
+    Shape:
+        (B, in_channels, H, W) -> logits (B, num_classes, H, W); with deep supervision the list [final, decoder, layer] of
+        them, all at full size: `decoder` from the last decoder map, `layer` from the four deeper ones, `final` their sum.
+    Raises:
+        ValueError: `input_size` is not two sizes of at least 32, or an input is not of the size or channels built for.
+    """
+
+    def __init__(self, in_channels: int, num_classes: int, input_size: Sequence[int], deep_supervision: bool = True):
+        super().__init__()
+        self.in_channels = in_channels
+        self.input_size = check_input_size(type(self).__name__, input_size)
+        self.padded_size = padded_size(self.input_size)
+        self.deep_supervision = deep_supervision
+        self.stem = nn.Sequential(
+            nn.Conv2d(in_channels, STEM_CHANNELS, 1), SelectiveKernelConv(STEM_CHANNELS, kernel_size=7, reduction=4)
+        )
+        widths = (STEM_CHANNELS, *STAGE_CHANNELS)
+        height, width = self.padded_size
+        self.encoder = nn.ModuleList(
+            MultiAttentionMamba(before, after, (height >> stage, width >> stage))
+            for stage, (before, after) in enumerate(zip(widths, widths[1:]))
+        )
+        self.bottleneck = SelectiveKernelUnit(STAGE_CHANNELS[-1])
+        self.gates = nn.ModuleList(ChannelSpatialAttentionGate(channels, channels) for channels in STAGE_CHANNELS)
+        self.decoder = nn.ModuleList(
+            AxialResidualBlock(2 * after, before) for before, after in zip(widths, widths[1:])
+        )
+        self.heads = DAMambaHeads(widths[:-1], num_classes)
+
+    def forward(self, x: Tensor) -> Tensor | list[Tensor]:
+        check_input(self, x)
+        height, width = self.input_size
+        x = self.stem(pad(x, (0, self.padded_size[1] - width, 0, self.padded_size[0] - height)))
+        skips = []
+        for stage in self.encoder:
+            x, skip = stage(x)
+            skips.append(skip)
+        x = self.bottleneck(x)
+        maps = []
+        for gate, block, skip in reversed(list(zip(self.gates, self.decoder, skips))):
+            x = block(gate(x, skip))
+            maps.append(x)
+        decoder, layer = (logits[..., :height, :width] for logits in self.heads(maps))
+        final = decoder + layer
+        return [final, decoder, layer] if self.deep_supervision else final
+
+    def extra_repr(self) -> str:
+        return f"input_size={self.input_size}, deep_supervision={self.deep_supervision}"
+
+
+class DAMambaHeads(nn.Module):
+    """Logits from the last decoder map, and from the four deeper ones merged by scale attention.
+
+    The convolutions that name classes are in `seg_layers`, the name that nnU-Net's `-pretrained_weights` leaves out.
+
+    Args:
+        widths: channels of the decoder maps, the full-size one first.
+    Shape:
+        five maps, the deepest first, each twice the size of the one before -> two logits (B, num_classes, H, W).
+    """
+
+    def __init__(self, widths: Sequence[int], num_classes: int):
+        super().__init__()
+        self.project = nn.ModuleList(nn.Conv2d(width, CHANNELS_A_SCALE, 1) for width in widths[1:])
+        self.unused = nn.Conv2d(widths[0], CHANNELS_A_SCALE, 1).requires_grad_(False)
+        scales = len(self.project)
+        self.scale_attention = ScaleAttention(scales * CHANNELS_A_SCALE, CHANNELS_A_SCALE, scales)
+        self.seg_layers = nn.ModuleDict(
+            {"decoder": nn.Conv2d(widths[0], num_classes, 1), "layer": nn.Conv2d(CHANNELS_A_SCALE, num_classes, 1)}
+        )
+
+    def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        *deeper, last = maps
+        size = last.shape[2:]
+        scales = [
+            interpolate(project(x), size=size, mode="bilinear", align_corners=False)
+            for project, x in zip(reversed(self.project), deeper)
+        ]
+        layer = self.scale_attention(torch.cat(scales, dim=1))
+        return self.seg_layers["decoder"](last), self.seg_layers["layer"](layer)

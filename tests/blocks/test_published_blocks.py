@@ -1,0 +1,99 @@
+"""Every block against the numbers recorded from its published counterpart: outputs and gradients."""
+
+import pytest
+import torch
+from recorded import arrays
+
+from nnunet_mamba.blocks.axial import AxialConv, AxialResidualBlock
+from nnunet_mamba.blocks.csag import ChannelSpatialAttentionGate
+from nnunet_mamba.blocks.multi_attention_mamba import MultiAttentionMamba, ResidualMamba
+from nnunet_mamba.blocks.priority_attention import PriorityChannelAttention, PrioritySpatialAttention
+from nnunet_mamba.blocks.scale_attention import ScaleAttention
+from nnunet_mamba.blocks.selective_kernel import SelectiveKernelConv, SelectiveKernelUnit
+from nnunet_mamba.blocks.ss2d import SS2D, VSSBlock
+from nnunet_mamba.networks.published import DA_MAMBANET, translate
+
+# file: our block, and where it stands in the network under the authors' names and under ours
+BLOCKS = {
+    "ss2d": (lambda: SS2D(8), "", ""),
+    "vss_block": (lambda: VSSBlock(8), "e1.mamba.", "encoder.0.vss."),
+    "da_axial_mixer": (lambda: AxialConv(6), "", ""),
+    "da_axial_residual": (lambda: AxialResidualBlock(32, 16), "d1.", "decoder.0."),
+    "da_channel_attention": (lambda: PriorityChannelAttention(4), "e1.pca.", "encoder.0.channel_attention."),
+    "da_spatial_attention": (
+        lambda: PrioritySpatialAttention(4, (10, 12), softmax_over_batch=True),
+        "e1.psa.",
+        "encoder.0.spatial_attention.",
+    ),
+    "da_res_mamba": (lambda: ResidualMamba(8), "e1.resmamba.", "encoder.0.residual_mamba."),
+    "da_multi_attention_mamba": (
+        lambda: MultiAttentionMamba(16, 32, (8, 12), softmax_over_batch=True),
+        "e1.",
+        "encoder.0.",
+    ),
+    "da_csag": (lambda: ChannelSpatialAttentionGate(32, 32), "a1.", "gates.0."),
+    "da_sk_conv7": (lambda: SelectiveKernelConv(16, 7), "sk_in.", "stem.1."),
+    "da_sk_unit": (lambda: SelectiveKernelUnit(32), "b5.", "bottleneck."),
+    "da_scale_attention": (lambda: ScaleAttention(16, 4), "scale_attention.", "heads.scale_attention."),
+}
+CHANNELS_LAST = {"vss_block"}  # recorded as N,H,W,C where ours takes N,C,H,W
+
+
+def load(block, numbers, theirs, ours):
+    state = {
+        translate(theirs + key.removeprefix("state:"), DA_MAMBANET).removeprefix(ours): value
+        for key, value in numbers.items()
+        if key.startswith("state:")
+    }
+    missing, unexpected = block.load_state_dict(state, strict=False)
+    assert not unexpected
+    assert all(name.endswith("num_batches_tracked") for name in missing)
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_block_equals_the_published_one(name):
+    make, theirs, ours = BLOCKS[name]
+    numbers = arrays(name)
+    block = make().eval()
+    load(block, numbers, theirs, ours)
+    inputs = [value.requires_grad_() for key, value in numbers.items() if key.startswith("input")]
+    if name in CHANNELS_LAST:
+        outputs = block(*(x.permute(0, 3, 1, 2) for x in inputs)).permute(0, 2, 3, 1)
+    else:
+        outputs = block(*inputs)
+    outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+    assert len(outputs) == sum(key.startswith("output") for key in numbers)
+    sum((output * numbers[f"cotangent{i}"]).sum() for i, output in enumerate(outputs)).backward()
+    for i, output in enumerate(outputs):
+        torch.testing.assert_close(output, numbers[f"output{i}"], rtol=1e-4, atol=1e-4)
+    for i, x in enumerate(inputs):
+        torch.testing.assert_close(x.grad, numbers[f"grad_input{i}"], rtol=1e-4, atol=1e-4)
+
+
+def test_spatial_attention_sees_each_image_for_itself():
+    """Unlike the published one, whose softmax runs over the batch; for a batch of one they agree."""
+    numbers = arrays("da_spatial_attention")
+    x = numbers["input0"]
+    ours, published = PrioritySpatialAttention(4, (10, 12)), PrioritySpatialAttention(4, (10, 12), softmax_over_batch=True)
+    published.load_state_dict(ours.state_dict())
+    torch.testing.assert_close(ours(x)[:1], ours(x[:1]))
+    torch.testing.assert_close(ours(x[:1]), published(x[:1]))
+    assert not torch.allclose(published(x)[:1], published(x[:1]))
+
+
+def test_scan_stays_in_float32_under_autocast():
+    block = SS2D(8)
+    x = torch.randn(1, 6, 9, 8)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        low = block(x)
+    assert low.dtype == torch.bfloat16
+    torch.testing.assert_close(low.float(), block(x), rtol=0.1, atol=0.02)
+
+
+def test_shared_parts_get_gradients_and_frozen_ones_none():
+    block = MultiAttentionMamba(16, 32, (8, 12))
+    pooled, skip = block(torch.randn(2, 16, 8, 12))
+    (pooled.sum() + skip.square().sum()).backward()
+    without = {name for name, parameter in block.named_parameters() if parameter.grad is None}
+    assert without == {name for name, parameter in block.named_parameters() if not parameter.requires_grad}
+    assert without and all("unused" in name for name in without)

@@ -1,0 +1,207 @@
+"""Every engine against the float64 reference: outputs, all gradients, extremes, and the front door's errors."""
+
+import math
+
+import pytest
+import torch
+
+from nnunet_mamba.ops import cross_scan_orders, directional_scan, selective_scan
+from nnunet_mamba.ops.scan import ENGINES
+from nnunet_mamba.ops.scan_orders import identity_order
+
+# B, D, L, N, groups (0: B and C shared, given as (B, N, L))
+SHAPES = [(1, 1, 1, 1, 0), (2, 8, 2, 8, 0), (2, 24, 63, 16, 3), (1, 8, 500, 16, 2), (3, 5, 130, 7, 0), (1, 768, 40, 16, 0)]
+
+
+def relative_error(value, wanted):
+    return ((value.double() - wanted).norm() / wanted.norm().clamp_min(1e-30)).item()
+
+
+def inputs(batch, channels, length, states, groups, seed=0):
+    """The seven tensors of the selective scan in float64, as in a trained network: A < 0, delta around 0.05 after softplus."""
+    draw = torch.Generator().manual_seed(seed)
+
+    def normal(*shape):
+        return torch.randn(*shape, generator=draw, dtype=torch.float64)
+
+    shape = (batch, groups, states, length) if groups else (batch, states, length)
+    return {
+        "u": normal(batch, channels, length),
+        "delta": normal(batch, channels, length),
+        "A": -torch.exp(normal(channels, states)),
+        "B": normal(*shape),
+        "C": normal(*shape),
+        "D": normal(channels),
+        "delta_bias": normal(channels) - 3,
+    }
+
+
+def leaves(tensors, dtype):
+    return {name: x.to(dtype).clone().requires_grad_() for name, x in tensors.items()}
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_selective_scan_equals_the_reference(engine, shape):
+    tensors = inputs(*shape)
+    z, cotangent = torch.randn_like(tensors["u"]), torch.randn_like(tensors["u"])
+    wanted, ours = leaves(tensors, torch.float64), leaves(tensors, torch.float32)
+    y, last = selective_scan(**wanted, z=z, delta_softplus=True, return_last_state=True, engine="reference")
+    (y * cotangent).sum().backward()
+    got, got_last = selective_scan(**ours, z=z, delta_softplus=True, return_last_state=True, engine=engine)
+    (got * cotangent).sum().backward()
+    assert got.dtype == torch.float32
+    assert relative_error(got, y) <= 1e-5
+    assert relative_error(got_last, last) <= 1e-5
+    for name, leaf in ours.items():
+        assert relative_error(leaf.grad, wanted[name].grad) <= 1e-4, name
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_directional_scan_sums_directions_in_spatial_order(engine):
+    height, width, directions, channels, states = 5, 9, 4, 6, 16
+    length = height * width
+    orders = torch.cat([cross_scan_orders(height, width, torch.device("cpu"))[:3], torch.randperm(length)[None]])
+    tensors = {
+        "u": torch.randn(2, channels, length),
+        "delta": torch.randn(2, directions, channels, length),
+        "A": -torch.rand(directions, channels, states) * 4,
+        "B": torch.randn(2, directions, states, length),
+        "C": torch.randn(2, directions, states, length),
+        "D": torch.randn(directions, channels),
+        "delta_bias": torch.randn(directions, channels),
+    }
+    wanted, ours = leaves(tensors, torch.float64), leaves(tensors, torch.float32)
+    cotangent = torch.randn(2, channels, length)
+    y = torch.zeros(2, channels, length, dtype=torch.float64)
+    for k, order in enumerate(orders):  # the definition: read in order, scan, put back in place
+        walked = selective_scan(
+            wanted["u"][..., order],
+            wanted["delta"][:, k][..., order],
+            wanted["A"][k],
+            wanted["B"][:, k][..., order],
+            wanted["C"][:, k][..., order],
+            wanted["D"][k],
+            delta_bias=wanted["delta_bias"][k],
+            delta_softplus=True,
+            engine="reference",
+        )
+        y = y.index_add(2, order, walked)
+    (y * cotangent).sum().backward()
+    got = directional_scan(**ours, orders=orders, engine=engine)
+    (got * cotangent).sum().backward()
+    assert relative_error(got, y) <= 1e-5
+    for name, leaf in ours.items():
+        assert relative_error(leaf.grad, wanted[name].grad) <= 1e-4, name
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("delta", [1e-6, 1.0, 1e3])
+@pytest.mark.parametrize("A", [-1e-4, -1.0, -1e4])
+def test_extremes_are_finite_and_right(engine, delta, A):
+    length, states = 300, 4
+    tensors = {
+        "u": torch.ones(1, 2, length, dtype=torch.float64),
+        "delta": torch.full((1, 2, length), delta, dtype=torch.float64),
+        "A": torch.full((2, states), A, dtype=torch.float64),
+        "B": torch.ones(1, states, length, dtype=torch.float64),
+        "C": torch.ones(1, states, length, dtype=torch.float64),
+    }
+    wanted, ours = leaves(tensors, torch.float64), leaves(tensors, torch.float32)
+    y = selective_scan(**wanted, engine="reference")
+    y.sum().backward()
+    got = selective_scan(**ours, engine=engine)
+    got.sum().backward()
+    assert relative_error(got, y) <= 2e-5
+    for name, leaf in ours.items():
+        assert leaf.grad.isfinite().all(), name
+        assert relative_error(leaf.grad, wanted[name].grad) <= 1e-3, name
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_zero_input_gives_zero(engine):
+    tensors = {name: x.float() for name, x in inputs(1, 4, 70, 8, 0).items()} | {"u": torch.zeros(1, 4, 70)}
+    assert not selective_scan(**tensors, delta_softplus=True, engine=engine).any()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_inputs_need_not_be_contiguous(engine):
+    tensors = {name: x.float() for name, x in inputs(2, 6, 50, 8, 0).items()}
+    strided = {name: x.transpose(0, -1).contiguous().transpose(0, -1) for name, x in tensors.items()}
+    got, wanted = (selective_scan(**x, delta_softplus=True, engine=engine) for x in (strided, tensors))
+    torch.testing.assert_close(got, wanted)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_half_precision_is_scanned_in_float32(engine):
+    tensors = {name: x.bfloat16() for name, x in inputs(1, 4, 64, 8, 0).items()} | {"u": torch.full((1, 4, 64), 1e6).bfloat16()}
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        got = selective_scan(**tensors, delta_softplus=True, engine=engine)
+    assert got.dtype == torch.float32
+    doubles = {name: x.double() for name, x in tensors.items()}
+    wanted = selective_scan(**doubles, delta_softplus=True, engine="reference")
+    assert relative_error(got, wanted) <= 1e-5
+
+
+def test_torch_engine_passes_gradcheck():
+    tensors = leaves(inputs(1, 4, 11, 3, 2), torch.float64)
+    assert torch.autograd.gradcheck(
+        lambda *x: selective_scan(*x[:6], delta_bias=x[6], delta_softplus=True, engine="torch"), tuple(tensors.values())
+    )
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_operator_is_registered_correctly(engine):
+    u, delta, A, B, C, D, bias = (x.float().requires_grad_() for x in inputs(2, 4, 30, 5, 2).values())
+    order = identity_order(30, torch.device("cpu"))
+    args = (u, delta[:, None], A[None], B[:, None], C[:, None], D[None], bias[None], order, True, engine)
+    args = tuple(x.detach().contiguous().requires_grad_(x.is_floating_point()) if torch.is_tensor(x) else x for x in args)
+    torch.library.opcheck(torch.ops.nnunet_mamba.scan.default, args)
+
+
+def test_cross_scan_orders_walk_rows_and_columns_and_back():
+    rows, columns, rows_back, columns_back = cross_scan_orders(2, 3, torch.device("cpu")).tolist()
+    assert rows == [0, 1, 2, 3, 4, 5] and columns == [0, 3, 1, 4, 2, 5]
+    assert rows_back == rows[::-1] and columns_back == columns[::-1]
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "message"),
+    [
+        ("u", torch.ones(3, 5), r"u: got shape \(3, 5\), wanted \(B, D, L\)"),
+        ("delta", torch.ones(1, 4, 6), r"delta: got shape \(1, 4, 6\), wanted \(1, 4, 5\)"),
+        ("A", torch.ones(3, 2), r"A: got shape \(3, 2\), wanted \(4, any\)"),
+        ("A", torch.ones(4, 2, dtype=torch.complex64), "A: got torch.complex64, wanted a real"),
+        ("B", torch.ones(1, 3, 2, 5), "C: got shape"),
+        ("C", torch.ones(1, 2, 5, device="meta"), "C: got device meta, wanted that of u, cpu"),
+        ("D", torch.ones(5), r"D: got shape \(5,\), wanted \(4\)"),
+        ("delta_bias", torch.ones(1), r"delta_bias: got shape \(1,\), wanted \(4\)"),
+        ("engine", "cuda", "engine: got 'cuda', wanted one of reference, torch"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_selective_scan_names_the_wrong_argument(argument, value, message):
+    arguments = {
+        "u": torch.ones(1, 4, 5),
+        "delta": torch.ones(1, 4, 5),
+        "A": -torch.ones(4, 2),
+        "B": torch.ones(1, 2, 5),
+        "C": torch.ones(1, 2, 5),
+    }
+    with pytest.raises(ValueError, match=message):
+        selective_scan(**arguments | {argument: value})
+
+
+@pytest.mark.parametrize("orders", [torch.tensor([[0, 1, 1]]), torch.tensor([[0, 1, 3]]), torch.tensor([[0, 1]])], ids=str)
+def test_orders_must_be_permutations(orders):
+    ones = torch.ones(1, 1, 3)
+    with pytest.raises(ValueError, match="orders: got"):
+        directional_scan(ones, ones[None], -ones[:, :, :1], ones[None], ones[None], ones[0, :, :1], ones[0, :, :1], orders)
+
+
+def test_environment_variable_chooses_the_engine(monkeypatch):
+    monkeypatch.setenv("NNUNET_MAMBA_SCAN", "nonsense")
+    tensors = {name: x.float() for name, x in inputs(1, 2, 3, 2, 0).items()}
+    with pytest.raises(ValueError, match="got 'nonsense'"):
+        selective_scan(**tensors)
+    assert math.isfinite(selective_scan(**tensors, engine="torch").sum())

@@ -1,0 +1,57 @@
+"""Reads tests/golden: numbers recorded from the published networks, blocks and losses.
+
+A block's file holds its parameters under `state:NAME` (the authors' names), `input0`, ..., `output0`, ... in evaluation mode,
+and `grad_input0`, ..., the gradient of the sum of outputs times `cotangent0`, .... A whole network's parameters are not stored:
+they follow from `published_state`.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+FOLDER = Path(__file__).parent / "golden"
+
+
+def arrays(name: str) -> dict[str, Tensor]:
+    with np.load(FOLDER / f"{name}.npz") as file:
+        return {key: torch.from_numpy(file[key]) for key in file.files}
+
+
+def listing(network: str) -> dict:
+    """The published state dict's names and shapes, the seed, the input's shape and the stride of the recorded outputs."""
+    return json.loads((FOLDER / f"{network}.json").read_text())
+
+
+def draw(seed: int, index: int, shape) -> np.ndarray:
+    return np.random.default_rng([seed, index]).standard_normal(shape)
+
+
+def published_state(network: str) -> dict[str, Tensor]:
+    """The state dict, under the authors' names, that the recorded outputs of a whole network were made with."""
+    recorded = listing(network)
+    return {
+        name: torch.from_numpy(np.asarray(_value(name, draw(recorded["seed"], index, shape))))
+        for index, (name, shape) in enumerate(recorded["state"])
+    }
+
+
+def _value(name: str, z: np.ndarray) -> np.ndarray:
+    kind = name.split(".")[-1]
+    if kind == "num_batches_tracked":
+        return np.int64(0)
+    if kind == "running_var":
+        value = 1 + 0.1 * abs(z)
+    elif kind == "running_mean":
+        value = 0.1 * z
+    elif kind == "A_logs":
+        value = np.log(np.arange(1, z.shape[-1] + 1)) + 0.1 * z
+    elif kind in ("Ds", "scale") or (kind == "weight" and z.ndim == 1):
+        value = 1 + 0.1 * z
+    elif z.ndim >= 2:
+        value = z / np.sqrt(np.prod(z.shape[1:]))
+    else:
+        value = 0.1 * z
+    return value.astype(np.float32)

@@ -1,0 +1,62 @@
+"""Who may import whom: a lower room knows nothing of a higher one, and only the upper rooms know nnU-Net."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+# a room may import itself and those listed
+MAY_IMPORT = {
+    "ops": set(),
+    "blocks": {"ops"},
+    "networks": {"ops", "blocks"},
+    "losses": set(),
+    "evaluation": set(),
+    "dataset_conversion": {"evaluation"},
+    "trainers": {"networks", "losses"},
+    "demo": {"evaluation", "dataset_conversion"},
+    "ext": {"trainers"},
+    "cli": {"evaluation", "dataset_conversion", "demo"},
+}
+WITHOUT_NNUNET = ("ops", "blocks", "networks", "losses")
+
+
+def folder(room):
+    return ROOT / room if room in ("trainers", "dataset_conversion") else ROOT / "nnunet_mamba" / room
+
+
+def imported(room):
+    """(file, module) for each import in a room's files, inside functions too."""
+    for file in sorted(folder(room).rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                yield from ((file.name, alias.name) for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{file}: relative import"
+                yield file.name, node.module
+
+
+@pytest.mark.parametrize("room", MAY_IMPORT)
+def test_rooms_know_only_lower_rooms(room):
+    assert any(imported(room)) or room in ("ext", "evaluation")
+    for file, module in imported(room):
+        parts = module.split(".")
+        if parts[0] == "nnunet_mamba" and len(parts) > 1 and parts[1] in MAY_IMPORT:
+            assert parts[1] in MAY_IMPORT[room] | {room}, f"{room}/{file} imports {module}"
+        if room in WITHOUT_NNUNET:
+            assert parts[0] not in ("nnunetv2", "batchgenerators", "batchgeneratorsv2"), f"{room}/{file} imports {module}"
+
+
+def test_every_room_has_its_rule():
+    rooms = {path.parent.name for path in (ROOT / "nnunet_mamba").glob("*/__init__.py")} | {"trainers", "dataset_conversion"}
+    assert rooms == set(MAY_IMPORT)
+
+
+@pytest.mark.parametrize("module", ["nnunet_mamba", "nnunet_mamba.nnunet_plugin", "nnunet_mamba.cli.main"])
+def test_light_modules_import_no_torch(module):
+    code = f"import sys, {module}; print([name for name in ('torch', 'numpy', 'numba', 'nnunetv2') if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-S", "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); {code}"],
+                          capture_output=True, text=True, check=True).stdout.strip() == "[]"  # fmt: skip

@@ -1,0 +1,221 @@
+"""The trainers through nnU-Net's own commands on a small data set: train, be killed, go on, predict, evaluate.
+
+The trainings here use a trainer of a user's own, derived from ours and found in a folder of the user's `nnUNet_extTrainer`.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+SHORT = """
+from nnunet_mamba.trainers.da_mamba_trainer import DAMambaTrainer
+
+class ShortDAMambaTrainer(DAMambaTrainer):
+    def __init__(self, plans, configuration, fold, dataset_json, device):
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        self.num_epochs = 3
+        self.num_iterations_per_epoch = 3
+        self.num_val_iterations_per_epoch = 1
+"""
+SIZE = (40, 56)  # no multiple of 32
+SCRIPTS = Path(sys.executable).parent
+
+
+def disc(generator):
+    """An image of noise with a brighter disc, and the disc."""
+    rows, columns = np.ogrid[: SIZE[0], : SIZE[1]]
+    centre = generator.integers(12, 28, 2)
+    mask = (rows - centre[0]) ** 2 + (columns - centre[1]) ** 2 < generator.integers(25, 80)
+    image = generator.integers(0, 100, (*SIZE, 3)) + 100 * mask[..., None]
+    return image.astype(np.uint8), mask.astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def nnunet(tmp_path_factory):
+    """Environment of a planned and preprocessed data set 7 with 12 cases and 3 to predict."""
+    home = tmp_path_factory.mktemp("nnunet")
+    environment = os.environ | {
+        "nnUNet_raw": str(home / "raw"),
+        "nnUNet_preprocessed": str(home / "preprocessed"),
+        "nnUNet_results": str(home / "results"),
+        "nnUNet_extTrainer": str(home / "mine"),
+        "nnUNet_def_n_proc": "1",
+        "nnUNet_n_proc_DA": "1",
+    }
+    (home / "mine").mkdir()
+    (home / "mine" / "short_trainer.py").write_text(SHORT)
+    dataset = home / "raw" / "Dataset007_Discs"
+    generator = np.random.default_rng(0)
+    for folder, cases in (("Tr", 12), ("Ts", 3)):
+        (dataset / f"images{folder}").mkdir(parents=True)
+        (dataset / f"labels{folder}").mkdir()
+        for case in range(cases):
+            image, mask = disc(generator)
+            Image.fromarray(image).save(dataset / f"images{folder}" / f"disc{case:02}_0000.png")
+            Image.fromarray(mask).save(dataset / f"labels{folder}" / f"disc{case:02}.png")
+    description = {
+        "channel_names": {"0": "R", "1": "G", "2": "B"},
+        "labels": {"background": 0, "disc": 1},
+        "numTraining": 12,
+        "file_ending": ".png",
+    }
+    (dataset / "dataset.json").write_text(json.dumps(description))
+    environment |= {"HOME_OF_TEST": str(home)}
+    run(environment, "nnUNetv2_plan_and_preprocess", "-d", "7", "-c", "2d", "-npfp", "1", "-np", "1")
+    return environment
+
+
+def command(name, *arguments):
+    return [str(SCRIPTS / name), *arguments]
+
+
+def run(environment, name, *arguments, fails=False):
+    result = subprocess.run(command(name, *arguments), env=environment, capture_output=True, text=True)
+    output = result.stdout + result.stderr
+    assert (result.returncode != 0) == fails, output
+    return output
+
+
+def train(*more):
+    return "nnUNetv2_train", "7", "2d", "0", "-tr", "ShortDAMambaTrainer", "-device", "cpu", *more
+
+
+@pytest.fixture(scope="module")
+def trained(nnunet):
+    """The output of a training that went on after a SIGKILL in the middle of its second epoch."""
+    process = subprocess.Popen(
+        command(*train()), env=nnunet, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+    seen = []
+    for line in process.stdout:
+        seen.append(line)
+        if line.rstrip().endswith("Epoch 1"):
+            os.killpg(process.pid, signal.SIGKILL)  # its data workers too, which would outlive it
+            break
+    process.stdout.close()
+    assert process.wait() == -signal.SIGKILL, "".join(seen)
+    return run(nnunet, *train("--c"))
+
+
+def fold(environment):
+    return (
+        Path(environment["nnUNet_results"]) / "Dataset007_Discs" / "ShortDAMambaTrainer__nnUNetPlans__2d" / "fold_0"
+    )
+
+
+def test_killed_training_goes_on_where_it_was(nnunet, trained):
+    epochs = [line.split()[-1] for line in trained.splitlines() if line.split()[-2:-1] == ["Epoch"]]
+    assert epochs == ["1", "2"]
+    checkpoint = torch.load(fold(nnunet) / "checkpoint_final.pth", weights_only=False)
+    assert checkpoint["current_epoch"] == 3
+    assert checkpoint["trainer_name"] == "ShortDAMambaTrainer"
+    logged = checkpoint["logging"]
+    assert len(logged["mean_fg_dice"]) == 3 and logged["lrs"] == [1e-3] * 3
+    steps = {state["step"].item() for state in checkpoint["optimizer_state"]["state"].values()}
+    assert steps == {9.0}  # three epochs of three iterations, the killed epoch's not counted twice
+
+
+def test_final_validation_was_run(nnunet, trained):
+    summary = json.loads((fold(nnunet) / "validation" / "summary.json").read_text())
+    assert 0 <= summary["foreground_mean"]["Dice"] <= 1 and len(summary["metric_per_case"]) == 3
+
+
+def test_prediction_equals_the_network_called_directly(nnunet, trained, tmp_path):
+    from nnunet_mamba.networks import DAMambaNet
+
+    images = Path(nnunet["nnUNet_raw"]) / "Dataset007_Discs" / "imagesTs"
+    run(
+        nnunet, "nnUNetv2_predict", "-d", "7", "-c", "2d", "-f", "0", "-tr", "ShortDAMambaTrainer", "-i", str(images),
+        "-o", str(tmp_path), "-device", "cpu", "-npp", "1", "-nps", "1", "--disable_tta", "--save_probabilities",
+    )  # fmt: skip
+    weights = torch.load(fold(nnunet) / "checkpoint_final.pth", weights_only=False)["network_weights"]
+    network = DAMambaNet(3, 2, SIZE, deep_supervision=False).eval()
+    network.load_state_dict(weights, strict=True)
+    for image in sorted(images.iterdir()):
+        case = image.name.removesuffix("_0000.png")
+        pixels = np.asarray(Image.open(image), dtype=np.float32)
+        normal = (pixels - pixels.mean((0, 1))) / pixels.std((0, 1))
+        with torch.inference_mode():
+            logits = network(torch.from_numpy(normal).permute(2, 0, 1)[None])
+        probabilities = np.load(tmp_path / f"{case}.npz")["probabilities"][:, 0]
+        np.testing.assert_allclose(probabilities, logits.softmax(1)[0].numpy(), atol=5e-3)  # nnU-Net sums logits in float16
+        np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / f"{case}.png")), probabilities.argmax(0))
+
+
+def build(nnunet, name, change=None, configuration="2d"):
+    """A trainer of ours as nnUNetv2_train makes it, in a process of its own: what it printed last."""
+    code = f"""
+import json, os, torch
+from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
+folder = os.path.join(os.environ['nnUNet_preprocessed'], 'Dataset007_Discs')
+plans = json.load(open(os.path.join(folder, 'nnUNetPlans.json'))) | {{'continue_training': False}}
+dataset = json.load(open(os.path.join(folder, 'dataset.json')))
+{change or ''}
+results = os.environ['nnUNet_results']
+try:
+    trainer = recursive_find_trainer_class_by_name({name!r})(plans, {configuration!r}, 0, dataset, torch.device('cpu'))
+except ValueError as error:
+    print('ERROR', error, os.path.exists(os.path.join(results, 'Dataset007_Discs', {name!r} + '__nnUNetPlans__{configuration}')))
+    raise SystemExit
+trainer.initialize()
+batch = {{'data': torch.randn(2, 3, 40, 56), 'target': [torch.randint(0, 2, (2, 1, 40, 56))] * 3}}
+trainer.on_train_epoch_start()
+loss = trainer.train_step(batch)['loss'].item()
+print('BUILT', type(trainer.network).__name__, trainer._get_deep_supervision_scales(), trainer.num_epochs, loss)
+"""
+    result = subprocess.run([sys.executable, "-c", code], env=nnunet, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout.strip().splitlines()[-1]
+
+
+def test_three_outputs_of_full_size_are_supervised(nnunet):
+    built = build(nnunet, "DAMambaTrainer_50epochs")
+    assert built.startswith("BUILT DAMambaNet [[1.0, 1.0], [1.0, 1.0], [1.0, 1.0]] 50 ")
+    assert 1.5 < float(built.split()[-1]) < 3  # the sum of three losses near one at the start
+
+
+@pytest.mark.parametrize(
+    ("change", "configuration", "message"),
+    [
+        (
+            "plans['configurations']['3d_fullres'] = plans['configurations']['2d'] | {'patch_size': [32, 40, 56]}",
+            "3d_fullres",
+            "got the configuration '3d_fullres' with patches of 3 axes, wanted 2",
+        ),
+        ("plans['configurations']['2d']['patch_size'] = [16, 56]", "2d", "got patch_size [16, 56]"),
+    ],
+    ids=["3d", "small patch"],
+)
+def test_what_the_network_cannot_do_is_said_before_any_work(nnunet, change, configuration, message):
+    said = build(nnunet, "DAMambaTrainer_250epochs", change, configuration)
+    assert said.startswith("ERROR DAMambaTrainer_250epochs: ") and message in said
+    assert said.endswith("False")  # no results folder was made
+
+
+def test_asfm_trains_nnunets_own_network(nnunet):
+    code = """
+import json, os, torch
+from nnunet_mamba.trainers.asfm_trainer import nnUNetTrainerASFM
+folder = os.path.join(os.environ['nnUNet_preprocessed'], 'Dataset007_Discs')
+plans = json.load(open(os.path.join(folder, 'nnUNetPlans.json'))) | {'continue_training': False}
+dataset = json.load(open(os.path.join(folder, 'dataset.json')))
+trainer = nnUNetTrainerASFM(plans, '2d', 0, dataset, torch.device('cpu'))
+trainer.initialize()
+outputs = trainer.network(torch.randn(2, 3, 40, 56))
+targets = [torch.randint(0, 2, (2, 1, *output.shape[2:])) for output in outputs]
+single = [trainer.loss.loss(output, target) for output, target in zip(outputs, targets)]
+weights = trainer.loss.weight_factors
+print(type(trainer.loss.loss).__name__, abs(sum(weights) - 1) < 1e-6, weights[-1] == 0,
+      torch.allclose(trainer.loss(outputs, targets), sum(w * l for w, l in zip(weights, single))))
+"""
+    result = subprocess.run([sys.executable, "-c", code], env=nnunet, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.stdout.strip().splitlines()[-1] == "ASFMLoss True True True"

@@ -1,0 +1,88 @@
+"""What our trainers of 2-D Mamba networks have in common: the switch of deep supervision and the check for 2-D."""
+
+from os.path import join
+from time import time
+
+import torch
+from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from torch import nn
+from torch._dynamo import OptimizedModule
+
+
+class MambaTrainer(nnUNetTrainer):
+    """Base of the trainers of 2-D networks whose supervised outputs are all of full size.
+
+    A subclass says which network (`build_network_architecture`, static: prediction calls it without a trainer), which loss
+    (`_build_single_loss`) and how many outputs (`num_outputs`); nnU-Net does the rest.
+    """
+
+    num_outputs = 1
+
+    def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict, device: torch.device = torch.device("cuda")):
+        _check_2d(type(self).__name__, plans, configuration)
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        # An epoch on a CPU is long, and these checkpoints are small: write them often, and say where the training is.
+        self.save_every = 1
+        self.seconds_between_checkpoints = 600
+        self.seconds_between_progress = 60
+
+    def on_train_epoch_start(self) -> None:
+        super().on_train_epoch_start()
+        self._iteration = 0
+        self._last_checkpoint = self._last_progress = time()
+
+    def train_step(self, batch: dict) -> dict:
+        result = super().train_step(batch)
+        self._iteration += 1
+        now = time()
+        if now - self._last_progress > self.seconds_between_progress:
+            self._last_progress = now
+            self.print_to_log_file(
+                f"iteration {self._iteration} of {self.num_iterations_per_epoch}, loss {float(result['loss']):.4f}"
+            )
+        if now - self._last_checkpoint > self.seconds_between_checkpoints:
+            self._last_checkpoint = now
+            self._save_unfinished_epoch()
+        return result
+
+    def _save_unfinished_epoch(self) -> None:
+        """A checkpoint_latest.pth from which --c takes the present weights and begins the present epoch anew."""
+        self.current_epoch -= 1  # nnU-Net stores the epoch behind the present one
+        self.save_checkpoint(join(self.output_folder, "checkpoint_latest.pth"))
+        self.current_epoch += 1
+
+    def _build_single_loss(self) -> nn.Module:
+        raise NotImplementedError
+
+    def _build_loss(self) -> nn.Module:
+        loss = self._build_single_loss()
+        return DeepSupervisionWrapper(loss, [1] * self.num_outputs) if self.enable_deep_supervision else loss
+
+    def _get_deep_supervision_scales(self) -> list[list[float]] | None:
+        return [[1.0, 1.0]] * self.num_outputs if self.enable_deep_supervision else None
+
+    def set_deep_supervision_enabled(self, enabled: bool) -> None:
+        network = self.network.module if self.is_ddp else self.network
+        if isinstance(network, OptimizedModule):
+            network = network._orig_mod
+        # nnU-Net switches it back on after the final validation, whatever this training uses
+        network.deep_supervision = enabled and self.enable_deep_supervision
+
+
+def _check_2d(trainer: str, plans: dict, configuration: str) -> None:
+    """A ValueError before any folder is made where `configuration` is not one of 2-D patches of at least 32 pixels."""
+    settings = plans["configurations"][configuration]
+    while "patch_size" not in settings:
+        settings = plans["configurations"][settings["inherits_from"]]
+    patch_size = settings["patch_size"]
+    if len(patch_size) != 2:
+        raise ValueError(
+            f"{trainer}: got the configuration '{configuration}' with patches of {len(patch_size)} axes, wanted 2: its network "
+            "is 2-D. Use the configuration 2d: nnUNetv2_train DATASET 2d FOLD -tr " + trainer
+        )
+    if min(patch_size) < 32:
+        raise ValueError(
+            f"{trainer}: got patch_size {list(patch_size)} in the configuration '{configuration}', wanted at least 32 an "
+            "axis: its network halves a map five times. Set a larger patch_size in the plans file"
+        )
