@@ -20,7 +20,7 @@ logger = logging.getLogger("nnunet_mamba")
 
 VARIABLE = "NNUNET_MAMBA_SCAN"
 REFERENCE = "reference"
-ENGINES = {"torch": "nnunet_mamba.ops.torch_engine", "cpu": "nnunet_mamba.ops.cpu_engine"}
+ENGINES = {"torch": "nnunet_mamba.ops.torch_engine", "cpu": "nnunet_mamba.ops.cpu"}
 
 
 def selective_scan(

@@ -1,0 +1,105 @@
+"""The data set as downloaded: a folder, or a zip that is unpacked for the time of the conversion after a look at its entries."""
+
+import re
+import shutil
+import stat
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+from nnunet_mamba.dataset_conversion.staging import hidden_folder
+
+BOMB_BYTES = 64 * 2**20  # below this, unpacking harms nobody, however well it was compressed
+BOMB_RATIO = 100  # unpacked by packed; bitmaps of real sets stay below 10 as a whole
+
+
+@contextmanager
+def open_source(source: Path, workplace: Path) -> Iterator[Path]:
+    """The folder to search: `source` itself, or its content unpacked into a hidden folder in `workplace`, removed afterwards.
+
+    Raises:
+        ValueError: nothing there, an empty folder, neither folder nor zip, or a zip that is broken, encrypted or unsafe
+            (absolute paths, `..`, links, entries of one name, a size bomb).
+    """
+    if source.is_dir():
+        if not any(source.iterdir()):
+            raise ValueError(f"{source}: the folder is empty")
+        yield source
+    elif not source.exists():
+        raise ValueError(f"{source}: no such folder or zip; check -i")
+    elif zipfile.is_zipfile(source):
+        with _zip_errors(source), zipfile.ZipFile(source) as archive:
+            files = _checked(archive, source)
+        with hidden_folder(workplace, "unpacked") as folder:
+            with _zip_errors(source), zipfile.ZipFile(source) as archive:
+                _unpack(archive, files, folder, source)
+            with _names_of(source, folder):
+                yield folder
+    else:
+        raise ValueError(f"{source}: neither a folder nor a readable zip; unpack other archives first and give the folder")
+
+
+def _checked(archive: zipfile.ZipFile, source: Path) -> dict[PurePosixPath, zipfile.ZipInfo]:
+    """The entries to unpack by their place below the folder, once nothing about them is dangerous."""
+    files: dict[PurePosixPath, zipfile.ZipInfo] = {}
+    for entry in archive.infolist():
+        name = entry.filename.replace("\\", "/")
+        place = PurePosixPath(name)
+        if place.is_absolute() or re.match(r"[A-Za-z]:", name):
+            raise ValueError(f"{source}: unsafe zip, entry {entry.filename!r} has an absolute path; nothing was unpacked")
+        if ".." in place.parts:
+            raise ValueError(f"{source}: unsafe zip, entry {entry.filename!r} leaves the folder by '..'; nothing was unpacked")
+        if stat.S_ISLNK(entry.external_attr >> 16):
+            raise ValueError(f"{source}: unsafe zip, entry {entry.filename!r} is a symbolic link; nothing was unpacked")
+        if entry.flag_bits & 1:
+            raise ValueError(f"{source}: the zip is encrypted (entry {entry.filename!r}); unpack it and give the folder")
+        if name.endswith("/"):
+            continue
+        if place in files:
+            raise ValueError(f"{source}: two entries are named {entry.filename!r}; nothing was unpacked")
+        if entry.file_size > BOMB_BYTES and entry.file_size > BOMB_RATIO * entry.compress_size:
+            raise ValueError(
+                f"{source}: size bomb, entry {entry.filename!r} grows from {entry.compress_size:,} to {entry.file_size:,} bytes; "
+                "nothing was unpacked"
+            )
+        files[place] = entry
+    total = sum(entry.file_size for entry in files.values())
+    packed = source.stat().st_size
+    if total > BOMB_BYTES and total > BOMB_RATIO * packed:
+        raise ValueError(f"{source}: size bomb, its {packed:,} bytes unpack to {total:,}; nothing was unpacked")
+    if not files:
+        raise ValueError(f"{source}: the zip is empty")
+    return files
+
+
+def _unpack(archive: zipfile.ZipFile, files: dict[PurePosixPath, zipfile.ZipInfo], folder: Path, source: Path) -> None:
+    needed = sum(entry.file_size for entry in files.values())
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise ValueError(f"{source}: needs {needed:,} bytes unpacked, {folder.parent} has {free:,} left; free some space")
+    for place, entry in files.items():
+        path = folder / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with archive.open(entry) as packed, open(path, "wb") as unpacked:
+            shutil.copyfileobj(packed, unpacked)  # zipfile stops at the size that was checked
+
+
+@contextmanager
+def _names_of(source: Path, folder: Path) -> Iterator[None]:
+    """Let errors name the entry in the zip, not the unpacked file, which will be gone when the message is read."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(str(error).replace(str(folder), str(source))) from error
+
+
+@contextmanager
+def _zip_errors(source: Path) -> Iterator[None]:
+    try:
+        yield
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        raise ValueError(
+            f"{source}: broken or unsupported zip ({error}); download it again, or unpack it and give the folder"
+        ) from error

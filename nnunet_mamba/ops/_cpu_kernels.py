@@ -1,0 +1,391 @@
+"""The scan's kernels, compiled by Numba: a work item walks the orders with 16 channels in the lanes of a vector.
+
+Maps are read and written in tiles: a segment of an order whose positions form one contiguous range is transposed into panels
+with one row of 16 channels a position, so that any walk inside the segment touches whole cache lines. Row-major walks are cut
+into short segments that stay in the L2 cache; a walk that jumps over the whole map, such as column-major, is one segment, and
+its panels hold 16 channels of the map, no more. Importing this module loads Numba, and compiles nothing.
+"""
+
+import numba
+import numpy as np
+
+from nnunet_mamba.ops._simd import (
+    LANES,
+    LOG2_E,
+    broadcast,
+    exp2,
+    flush_denormals,
+    fma,
+    load,
+    restore_denormals,
+    row_sums,
+    softplus_and_slope,
+    splat,
+    store,
+    transpose,
+)
+
+CHUNK = 64  # steps between two checkpoints: the states of one chunk stay in the L2 cache while the backward recomputes them
+SEGMENT = 4 * CHUNK
+TILE = LANES * LANES
+
+
+def _jit(**options):
+    def decorate(function):
+        try:
+            return numba.njit(nogil=True, cache=True, **options)(function)
+        except RuntimeError:  # neither the package's folder nor the user's cache folder can be written
+            return numba.njit(nogil=True, **options)(function)
+
+    return decorate
+
+
+@_jit()
+def cut(orders):
+    """Segments of every direction: (K, S + 1) first steps, (K, S) lowest positions, (K,) numbers of segments."""
+    directions, length = orders.shape
+    most = (length + SEGMENT - 1) // SEGMENT
+    starts = np.zeros((directions, most + 1), np.int64)
+    lows = np.zeros((directions, most), np.int64)
+    counts = np.zeros(directions, np.int64)
+    for k in range(directions):
+        step = 0
+        while step < length:
+            start, low, high = step, length, -1
+            while step == start or (step < length and high - low + 1 != step - start):
+                stop = min(step + SEGMENT, length)
+                for t in range(step, stop):
+                    low = min(low, orders[k, t])
+                    high = max(high, orders[k, t])
+                step = stop
+            lows[k, counts[k]] = low
+            counts[k] += 1
+            starts[k, counts[k]] = step
+    return starts, lows, counts
+
+
+@_jit()
+def _aligned(size):
+    """Uninitialised float32 on a cache line: vectors that straddle two lines cost twice."""
+    memory = np.empty(size + LANES, np.float32)
+    offset = -(memory.ctypes.data // 4) % LANES
+    return memory[offset : offset + size]
+
+
+@_jit()
+def _fill(source, start, stride, count, size, panel, column, width):
+    """panel[j, column + i] = source[start + i stride + j] for j < size and 16 rows i, the last of `count` repeated."""
+    whole = size - size % LANES
+    for j in range(0, whole, LANES):
+        transpose(source, start + j, stride, count, panel, j * width + column, width)
+    for j in range(whole, size):
+        for i in range(LANES):
+            panel[j * width + column + i] = source[start + min(i, count - 1) * stride + j]
+
+
+@_jit()
+def _drain(panel, column, width, count, size, target, start, stride, tile):
+    """target[start + i stride + j] += panel[j, column + i] for j < size and i < count."""
+    whole = size - size % LANES
+    for j in range(0, whole, LANES):
+        transpose(panel, j * width + column, width, LANES, tile, 0, LANES)
+        for i in range(count):
+            at = start + i * stride + j
+            store(target, at, load(target, at) + load(tile, i * LANES))
+    for j in range(whole, size):
+        for i in range(count):
+            target[start + i * stride + j] += panel[j * width + column + i]
+
+
+@_jit()
+def _steps(panel, slopes, size, bias, softplus):
+    """delta -> step size in place, and its derivative."""
+    one = splat(1.0)
+    for j in range(0, size * LANES, LANES):
+        x = load(panel, j) + bias
+        if softplus:
+            x, slope = softplus_and_slope(x)
+            store(slopes, j, slope)
+        else:
+            store(slopes, j, one)
+        store(panel, j, x)
+
+
+@_jit()
+def _lane_rows(source, start, states, count, tile, factor):
+    """tile[n, i] = factor source[start + i states + n], the last of `count` channels repeated."""
+    for n in range(states):
+        for i in range(LANES):
+            tile[n * LANES + i] = source[start + min(i, count - 1) * states + n] * factor
+
+
+@_jit()
+def forward(
+    item,
+    sizes,
+    u,
+    delta,
+    A,
+    B,
+    C,
+    D,
+    delta_bias,
+    orders,
+    starts,
+    lows,
+    counts,
+    softplus,
+    rows,
+    y,
+    last_state,
+    checkpoints,
+):
+    """One work item: one batch entry and group, a range of its blocks of 16 channels, a range of directions.
+
+    Arrays are flat. y has one copy for every part that directions are split into, and is added to.
+    """
+    control = flush_denormals()
+    batch, directions, channels, groups, states, length = sizes
+    b, g, part, first_block, last_block, first_direction, last_direction = item
+    share = channels // groups
+    width = (states + LANES - 1) // LANES * LANES
+    chunks = (length + CHUNK - 1) // CHUNK
+    u_panel = _aligned(rows * LANES)
+    step_panel = _aligned(rows * LANES)
+    y_panel = _aligned(rows * LANES)
+    slopes = y_panel  # not wanted here, and overwritten later
+    B_panel = _aligned(rows * width)
+    C_panel = _aligned(rows * width)
+    tile = _aligned(TILE)
+    rate = _aligned(states * LANES)
+    lane = _aligned(2 * LANES)
+    state = _aligned((last_block - first_block) * states * LANES)
+    for k in range(first_direction, last_direction):
+        state[:] = 0
+        for segment in range(counts[k]):
+            low, first, last = lows[k, segment], starts[k, segment], starts[k, segment + 1]
+            size = last - first
+            steering = ((b * directions + k) * groups + g) * states
+            for n in range(0, states, LANES):
+                count = min(LANES, states - n)
+                _fill(B, (steering + n) * length + low, length, count, size, B_panel, n, width)
+                _fill(C, (steering + n) * length + low, length, count, size, C_panel, n, width)
+            for block in range(first_block, last_block):
+                channel = g * share + block * LANES
+                count = min(LANES, share - block * LANES)
+                here = (block - first_block) * states * LANES
+                _fill(u, (b * channels + channel) * length + low, length, count, size, u_panel, 0, LANES)
+                row = (b * directions + k) * channels + channel
+                _fill(delta, row * length + low, length, count, size, step_panel, 0, LANES)
+                _lane_rows(A, (k * channels + channel) * states, states, count, rate, LOG2_E)
+                _lane_rows(D, k * channels + channel, 1, count, lane[:LANES], 1.0)
+                _lane_rows(delta_bias, k * channels + channel, 1, count, lane[LANES:], 1.0)
+                skip = load(lane, 0)
+                _steps(step_panel, slopes, size, load(lane, LANES), softplus)
+                for t in range(first, last):
+                    r = (orders[k, t] - low) * LANES
+                    u_t = load(u_panel, r)
+                    store(y_panel, r, skip * u_t)
+                    store(u_panel, r, load(step_panel, r) * u_t)
+                for start in range(first, last, CHUNK):
+                    stop = min(start + CHUNK, last)
+                    saved = ((b * directions + k) * chunks + start // CHUNK) * states * channels + channel
+                    for n in range(states):
+                        for i in range(count):
+                            checkpoints[saved + n * channels + i] = state[here + n * LANES + i]
+                    fours = states - states % 4
+                    for n in range(0, fours, 4):
+                        at = here + n * LANES
+                        rate0, rate1 = load(rate, n * LANES), load(rate, (n + 1) * LANES)
+                        rate2, rate3 = load(rate, (n + 2) * LANES), load(rate, (n + 3) * LANES)
+                        h0, h1 = load(state, at), load(state, at + LANES)
+                        h2, h3 = load(state, at + 2 * LANES), load(state, at + 3 * LANES)
+                        for t in range(start, stop):
+                            r = orders[k, t] - low
+                            step = load(step_panel, r * LANES)
+                            stepped = load(u_panel, r * LANES)
+                            steer = r * width + n
+                            h0 = fma(exp2(step * rate0), h0, stepped * broadcast(B_panel, steer))
+                            h1 = fma(exp2(step * rate1), h1, stepped * broadcast(B_panel, steer + 1))
+                            h2 = fma(exp2(step * rate2), h2, stepped * broadcast(B_panel, steer + 2))
+                            h3 = fma(exp2(step * rate3), h3, stepped * broadcast(B_panel, steer + 3))
+                            total = fma(h0, broadcast(C_panel, steer), load(y_panel, r * LANES))
+                            total = fma(h1, broadcast(C_panel, steer + 1), total)
+                            total = fma(h2, broadcast(C_panel, steer + 2), total)
+                            store(y_panel, r * LANES, fma(h3, broadcast(C_panel, steer + 3), total))
+                        store(state, at, h0)
+                        store(state, at + LANES, h1)
+                        store(state, at + 2 * LANES, h2)
+                        store(state, at + 3 * LANES, h3)
+                    for n in range(fours, states):
+                        rate0 = load(rate, n * LANES)
+                        h0 = load(state, here + n * LANES)
+                        for t in range(start, stop):
+                            r = orders[k, t] - low
+                            drive = load(u_panel, r * LANES) * broadcast(B_panel, r * width + n)
+                            h0 = fma(exp2(load(step_panel, r * LANES) * rate0), h0, drive)
+                            total = fma(h0, broadcast(C_panel, r * width + n), load(y_panel, r * LANES))
+                            store(y_panel, r * LANES, total)
+                        store(state, here + n * LANES, h0)
+                target = ((part * batch + b) * channels + channel) * length + low
+                _drain(y_panel, 0, LANES, count, size, y, target, length, tile)
+        for block in range(first_block, last_block):
+            channel = g * share + block * LANES
+            for i in range(min(LANES, share - block * LANES)):
+                for n in range(states):
+                    at = ((b * directions + k) * channels + channel + i) * states + n
+                    last_state[at] = state[((block - first_block) * states + n) * LANES + i]
+    restore_denormals(control)
+
+
+@_jit()
+def backward(
+    item,
+    sizes,
+    grad_y,
+    u,
+    delta,
+    A,
+    B,
+    C,
+    D,
+    delta_bias,
+    orders,
+    starts,
+    lows,
+    counts,
+    softplus,
+    checkpoints,
+    rows,
+    du,
+    ddelta,
+    dA,
+    dB,
+    dC,
+    dD,
+    ddelta_bias,
+):
+    """The same work item backwards: the states of a chunk are computed again from its checkpoint, then walked in reverse.
+
+    Arrays are flat and start as zeros. du has one copy for every part of the directions, dB and dC one for every part of the
+    blocks; dA, dD and ddelta_bias hold one sum a batch entry, in float64.
+    """
+    control = flush_denormals()
+    batch, directions, channels, groups, states, length = sizes
+    b, g, part, first_block, last_block, first_direction, last_direction, block_part = item
+    share = channels // groups
+    width = (states + LANES - 1) // LANES * LANES
+    chunks = (length + CHUNK - 1) // CHUNK
+    u_panel = _aligned(rows * LANES)
+    step_panel = _aligned(rows * LANES)
+    slopes = _aligned(rows * LANES)
+    grad_panel = _aligned(rows * LANES)
+    B_panel = _aligned(rows * width)
+    C_panel = _aligned(rows * width)
+    dB_panel = _aligned(rows * width)
+    dC_panel = _aligned(rows * width)
+    tile = _aligned(TILE)
+    rate = _aligned(states * LANES)
+    lane = _aligned(2 * LANES)
+    carried = _aligned((last_block - first_block) * states * LANES)
+    visited = _aligned((CHUNK + 1) * states * LANES)
+    decays = _aligned(CHUNK * states * LANES)
+    dA_sum = _aligned(states * LANES)
+    dB_terms = _aligned(width * LANES)
+    dB_terms[:] = 0
+    dC_terms = _aligned(width * LANES)
+    dC_terms[:] = 0
+    zero = splat(0.0)
+    to_natural = splat(1 / LOG2_E)
+    for k in range(first_direction, last_direction):
+        carried[:] = 0
+        for segment in range(counts[k] - 1, -1, -1):
+            low, first, last = lows[k, segment], starts[k, segment], starts[k, segment + 1]
+            size = last - first
+            steering = ((b * directions + k) * groups + g) * states
+            for n in range(0, states, LANES):
+                count = min(LANES, states - n)
+                _fill(B, (steering + n) * length + low, length, count, size, B_panel, n, width)
+                _fill(C, (steering + n) * length + low, length, count, size, C_panel, n, width)
+            dB_panel[: size * width] = 0
+            dC_panel[: size * width] = 0
+            for block in range(first_block, last_block):
+                channel = g * share + block * LANES
+                count = min(LANES, share - block * LANES)
+                here = (block - first_block) * states * LANES
+                entry = (b * channels + channel) * length + low
+                _fill(u, entry, length, count, size, u_panel, 0, LANES)
+                _fill(grad_y, entry, length, count, size, grad_panel, 0, LANES)
+                row = (b * directions + k) * channels + channel
+                _fill(delta, row * length + low, length, count, size, step_panel, 0, LANES)
+                _lane_rows(A, (k * channels + channel) * states, states, count, rate, LOG2_E)
+                _lane_rows(D, k * channels + channel, 1, count, lane[:LANES], 1.0)
+                _lane_rows(delta_bias, k * channels + channel, 1, count, lane[LANES:], 1.0)
+                skip = load(lane, 0)
+                _steps(step_panel, slopes, size, load(lane, LANES), softplus)
+                for j in range(size if count < LANES else 0):
+                    for i in range(count, LANES):
+                        grad_panel[j * LANES + i] = 0  # repeated channels must not count in dB and dC
+                for chunk in range((last - 1) // CHUNK, first // CHUNK - 1, -1):
+                    start, stop = chunk * CHUNK, min((chunk + 1) * CHUNK, last)
+                    saved = ((b * directions + k) * chunks + chunk) * states * channels + channel
+                    for n in range(states):
+                        for i in range(LANES):
+                            visited[n * LANES + i] = checkpoints[saved + n * channels + min(i, count - 1)]
+                    for t in range(start, stop):
+                        r = orders[k, t] - low
+                        step = load(step_panel, r * LANES)
+                        stepped = step * load(u_panel, r * LANES)
+                        at = (t - start) * states * LANES
+                        for n in range(states):
+                            decay = exp2(step * load(rate, n * LANES))
+                            h = load(visited, at + n * LANES)
+                            store(decays, at + n * LANES, decay)
+                            h = fma(decay, h, stepped * broadcast(B_panel, r * width + n))
+                            store(visited, at + (states + n) * LANES, h)
+                    dA_sum[:] = 0
+                    dD_sum = zero
+                    bias_sum = zero
+                    for t in range(stop - 1, start - 1, -1):
+                        r = orders[k, t] - low
+                        step = load(step_panel, r * LANES)
+                        u_t = load(u_panel, r * LANES)
+                        grad = load(grad_panel, r * LANES)
+                        stepped = step * u_t
+                        dstepped = zero
+                        dstep = zero
+                        at = (t - start) * states * LANES
+                        for n in range(states):
+                            dh = fma(grad, broadcast(C_panel, r * width + n), load(carried, here + n * LANES))
+                            store(dC_terms, n * LANES, grad * load(visited, at + (states + n) * LANES))
+                            store(dB_terms, n * LANES, dh * stepped)
+                            dstepped = fma(dh, broadcast(B_panel, r * width + n), dstepped)
+                            dh = dh * load(decays, at + n * LANES)
+                            store(carried, here + n * LANES, dh)
+                            dexponent = dh * load(visited, at + n * LANES)
+                            dstep = fma(dexponent, load(rate, n * LANES), dstep)
+                            store(dA_sum, n * LANES, fma(dexponent, step, load(dA_sum, n * LANES)))
+                        for n in range(0, width, LANES):
+                            to = r * width + n
+                            store(dB_panel, to, load(dB_panel, to) + row_sums(dB_terms, n * LANES))
+                            store(dC_panel, to, load(dC_panel, to) + row_sums(dC_terms, n * LANES))
+                        ddelta_t = fma(dstepped, u_t, dstep * to_natural) * load(slopes, r * LANES)
+                        store(grad_panel, r * LANES, fma(dstepped, step, skip * grad))  # now du
+                        store(slopes, r * LANES, ddelta_t)  # now ddelta
+                        dD_sum = fma(grad, u_t, dD_sum)
+                        bias_sum = bias_sum + ddelta_t
+                    store(lane, 0, dD_sum)
+                    store(lane, LANES, bias_sum)
+                    for i in range(count):
+                        dD[row + i] += lane[i]
+                        ddelta_bias[row + i] += lane[LANES + i]
+                        for n in range(states):
+                            dA[(row + i) * states + n] += dA_sum[n * LANES + i]
+                _drain(grad_panel, 0, LANES, count, size, du, part * batch * channels * length + entry, length, tile)
+                _drain(slopes, 0, LANES, count, size, ddelta, row * length + low, length, tile)
+            steering += block_part * batch * directions * groups * states
+            for n in range(0, states, LANES):
+                count = min(LANES, states - n)
+                _drain(dB_panel, n, width, count, size, dB, (steering + n) * length + low, length, tile)
+                _drain(dC_panel, n, width, count, size, dC, (steering + n) * length + low, length, tile)
+    restore_denormals(control)

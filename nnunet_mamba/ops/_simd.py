@@ -1,0 +1,300 @@
+"""Sixteen float32 lanes as one Numba value: an LLVM vector, its arithmetic, and the few functions that a scan needs.
+
+LLVM splits the vector on machines with narrower registers, so nothing here is specific to AVX-512. Exponentials and
+logarithms are polynomials on the whole vector: left to itself, LLVM calls the C library once a lane.
+
+Numba's disk cache of the kernels does not see changes in this file: touch _cpu_kernels.py after editing it.
+"""
+
+import operator
+
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.core.datamodel import PrimitiveModel
+from numba.extending import intrinsic, overload, register_model
+
+LANES = 16
+LOG2_E = 1.4426950408889634
+_LOG2_E_REST = LOG2_E - 1.4426950216293335  # what float32 leaves of it
+
+_FLOAT = ir.FloatType()
+_INT = ir.IntType(32)
+_VECTOR = ir.VectorType(_FLOAT, LANES)
+_INT_VECTOR = ir.VectorType(_INT, LANES)
+
+# (2^f - 1) / f on [-0.5, 0.5]: relative error of 2^f below 1e-7, exact at f = 0 so that decays next to 1 do not drift
+_EXP2 = (0.6931469775976778, 0.24022242083110548, 0.055507337444716705, 0.00967151278585768, 0.0013264727252679182)
+# log(1 + e) = s P(s^2) with s = e / (2 + e), for e in [0, 1]: relative error below 4e-9, so that small e survive
+_LOG1P = (2.0000000079218445, 0.6666631464883368, 0.40024912126493134, 0.2796057130935691, 0.2817849814772607)
+_ROUND = 1.5 * 2**23 + 127  # adding it rounds to an integer and leaves that integer, plus the exponent bias, in the low bits
+
+
+class Lanes(types.Type):
+    def __init__(self):
+        super().__init__("Lanes")
+
+
+lanes = Lanes()
+
+
+@register_model(Lanes)
+class _LanesModel(PrimitiveModel):
+    def __init__(self, dmm, fe_type):
+        super().__init__(dmm, fe_type, _VECTOR)
+
+
+def _constant(value):
+    return ir.Constant(_VECTOR, [value] * LANES)
+
+
+def _splat(builder, value):
+    single = builder.insert_element(ir.Constant(_VECTOR, ir.Undefined), value, ir.Constant(_INT, 0))
+    return builder.shuffle_vector(single, ir.Constant(_VECTOR, ir.Undefined), ir.Constant(_INT_VECTOR, [0] * LANES))
+
+
+def _fma(builder, a, b, c):
+    signature = ir.FunctionType(_VECTOR, [_VECTOR] * 3)
+    return builder.call(cgutils.get_or_insert_function(builder.module, signature, "llvm.fmuladd.v16f32"), [a, b, c])
+
+
+def _select(builder, relation, a, b):
+    """a where a `relation` b, otherwise b: the form that becomes one max or min instruction."""
+    return builder.select(builder.fcmp_ordered(relation, a, b), a, b)
+
+
+def _polynomial(builder, x, coefficients):
+    result = _constant(coefficients[-1])
+    for coefficient in coefficients[-2::-1]:
+        result = _fma(builder, result, x, _constant(coefficient))
+    return result
+
+
+def _has_avx512dq(context):
+    return "+avx512dq" in context.codegen().magic_tuple()[2].split(",")
+
+
+def _exp2(context, builder, x):
+    """2^x; 0 below -126.5 and infinity above 127.5, where the biased exponent runs out (AVX-512: wherever float32 does)."""
+    if _has_avx512dq(context):  # x - round(x), and times a power of two, in one instruction each
+        mask, rounding = ir.IntType(16), ir.Constant(_INT, 4)
+        every = ir.Constant(mask, -1)
+        reduce_type = ir.FunctionType(_VECTOR, [_VECTOR, _INT, _VECTOR, mask, _INT])
+        reduce = cgutils.get_or_insert_function(builder.module, reduce_type, "llvm.x86.avx512.mask.reduce.ps.512")
+        fraction = builder.call(reduce, [x, ir.Constant(_INT, 0), _constant(0.0), every, rounding])
+        mantissa = _polynomial(builder, fraction, (1.0, *_EXP2))
+        scale_type = ir.FunctionType(_VECTOR, [_VECTOR, _VECTOR, _VECTOR, mask, _INT])
+        scale = cgutils.get_or_insert_function(builder.module, scale_type, "llvm.x86.avx512.mask.scalef.ps.512")
+        return builder.call(scale, [mantissa, builder.fsub(x, fraction), _constant(0.0), every, rounding])
+    x = _select(builder, ">", x, _constant(-127.0))
+    x = _select(builder, "<", x, _constant(128.0))
+    shifted = builder.fadd(x, _constant(_ROUND))
+    fraction = builder.fsub(x, builder.fsub(shifted, _constant(_ROUND)))
+    mantissa = _polynomial(builder, fraction, (1.0, *_EXP2))
+    exponent = builder.shl(builder.bitcast(shifted, _INT_VECTOR), ir.Constant(_INT_VECTOR, [23] * LANES))
+    return builder.fmul(mantissa, builder.bitcast(exponent, _VECTOR))
+
+
+def _pointer(context, builder, array_type, array, index):
+    data = context.make_array(array_type)(context, builder, array).data
+    return builder.gep(data, [index])
+
+
+def _load(builder, pointer):
+    return builder.load(builder.bitcast(pointer, _VECTOR.as_pointer()), align=4)
+
+
+def _store(builder, value, pointer):
+    builder.store(value, builder.bitcast(pointer, _VECTOR.as_pointer()), align=4)
+
+
+def _shuffle(builder, a, b, indices):
+    return builder.shuffle_vector(a, b, ir.Constant(_INT_VECTOR, indices))
+
+
+def _transpose(builder, rows):
+    """16 vectors of 16, transposed by swapping off-diagonal blocks of 8, 4, 2 and 1."""
+    for width in (8, 4, 2, 1):
+        low = [j if j & width == 0 else j - width + LANES for j in range(LANES)]
+        high = [j + width if j & width == 0 else j + LANES for j in range(LANES)]
+        swapped = list(rows)
+        for i in range(LANES):
+            if i & width == 0:
+                swapped[i] = _shuffle(builder, rows[i], rows[i + width], low)
+                swapped[i + width] = _shuffle(builder, rows[i], rows[i + width], high)
+        rows = swapped
+    return rows
+
+
+def _row_sums(builder, rows):
+    """One vector with the sum of each of 16 vectors, by halving: 15 additions and no horizontal ones."""
+    for width in (8, 4, 2, 1):
+        kept = [j if j & width == 0 else j + LANES for j in range(LANES)]
+        crossed = [j + width if j & width == 0 else j - width + LANES for j in range(LANES)]
+        half = len(rows) // 2
+        pairs = [(rows[i], rows[i + half]) for i in range(half)]
+        rows = [builder.fadd(_shuffle(builder, a, b, kept), _shuffle(builder, a, b, crossed)) for a, b in pairs]
+    return rows[0]
+
+
+@intrinsic
+def splat(typingctx, value):
+    """Every lane the same float32."""
+
+    def codegen(context, builder, signature, args):
+        return _splat(builder, context.cast(builder, args[0], signature.args[0], types.float32))
+
+    return lanes(value), codegen
+
+
+@intrinsic
+def load(typingctx, array, index):
+    """array[index : index + 16]."""
+
+    def codegen(context, builder, signature, args):
+        return _load(builder, _pointer(context, builder, signature.args[0], *args))
+
+    return lanes(array, types.intp), codegen
+
+
+@intrinsic
+def broadcast(typingctx, array, index):
+    """array[index] in every lane."""
+
+    def codegen(context, builder, signature, args):
+        return _splat(builder, builder.load(_pointer(context, builder, signature.args[0], *args)))
+
+    return lanes(array, types.intp), codegen
+
+
+@intrinsic
+def store(typingctx, array, index, value):
+    """array[index : index + 16] = value."""
+
+    def codegen(context, builder, signature, args):
+        _store(builder, args[2], _pointer(context, builder, signature.args[0], *args[:2]))
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, value), codegen
+
+
+@intrinsic
+def fma(typingctx, a, b, c):
+    """a * b + c."""
+    return lanes(a, b, c), lambda context, builder, signature, args: _fma(builder, *args)
+
+
+@intrinsic
+def exp2(typingctx, x):
+    return lanes(x), lambda context, builder, signature, args: _exp2(context, builder, args[0])
+
+
+@intrinsic
+def flush_denormals(typingctx):
+    """Make this thread's float32 underflow to 0, as a decay to nothing should: denormals cost a hundred cycles each.
+
+    Returns what `restore_denormals` wants. On other machines than x86 nothing changes.
+    """
+    return types.uint32(), lambda context, builder, signature, args: _control(context, builder, None)
+
+
+@intrinsic
+def restore_denormals(typingctx, control):
+    return types.uint32(types.uint32), lambda context, builder, signature, args: _control(context, builder, args[0])
+
+
+def _control(context, builder, value):
+    """Set x86's floating point control word, by default to flushing denormals; returns the word before."""
+    if not context.codegen().magic_tuple()[0].startswith("x86_64"):
+        return ir.Constant(_INT, 0)
+    slot = cgutils.alloca_once(builder, _INT)
+    access = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer()])
+    pointer = builder.bitcast(slot, ir.IntType(8).as_pointer())
+    builder.call(cgutils.get_or_insert_function(builder.module, access, "llvm.x86.sse.stmxcsr"), [pointer])
+    before = builder.load(slot)
+    builder.store(builder.or_(before, ir.Constant(_INT, 0x8040)) if value is None else value, slot)
+    builder.call(cgutils.get_or_insert_function(builder.module, access, "llvm.x86.sse.ldmxcsr"), [pointer])
+    return before
+
+
+@intrinsic
+def softplus_and_slope(typingctx, x):
+    """log(1 + e^x) and its derivative, both from e^-|x|, so that neither end of the range loses digits."""
+    pair = types.UniTuple(lanes, 2)
+
+    def codegen(context, builder, signature, args):
+        (x,) = args
+        positive = builder.fcmp_ordered(">", x, _constant(0.0))
+        negated = builder.fsub(_constant(-0.0), x)
+        # The rounding of x log2(e) is put back through the remainder: e^x must hold its digits at x = -80, too.
+        minus = builder.select(positive, negated, x)
+        scaled = builder.fmul(minus, _constant(LOG2_E))
+        remainder = _fma(builder, minus, _constant(LOG2_E), builder.fsub(_constant(-0.0), scaled))
+        remainder = _fma(builder, minus, _constant(_LOG2_E_REST), remainder)
+        power = _exp2(context, builder, scaled)
+        power = _fma(builder, builder.fmul(power, remainder), _constant(1 / LOG2_E), power)
+        plus_one, plus_two = (builder.fadd(power, _constant(x)) for x in (1.0, 2.0))
+        inverse = builder.fdiv(_constant(1.0), builder.fmul(plus_one, plus_two))  # of both: a division costs as much as ten products
+        s = builder.fmul(builder.fmul(power, plus_one), inverse)
+        logarithm = builder.fmul(s, _polynomial(builder, builder.fmul(s, s), _LOG1P))
+        value = builder.fadd(logarithm, builder.select(positive, x, _constant(0.0)))
+        numerator = builder.select(positive, _constant(1.0), power)
+        slope = builder.fmul(builder.fmul(numerator, plus_two), inverse)
+        return context.make_tuple(builder, signature.return_type, [value, slope])
+
+    return pair(x), codegen
+
+
+@intrinsic
+def transpose(typingctx, source, start, stride, count, target, target_start, target_stride):
+    """target[target_start + j target_stride + i] = source[start + i stride + j]: 16 positions of 16 channels.
+
+    Channels from `count` on repeat the last one: no tile reads past its rows.
+    """
+
+    def codegen(context, builder, signature, args):
+        source, start, stride, count, target, target_start, target_stride = args
+        last = builder.sub(count, ir.Constant(count.type, 1))
+        rows = []
+        for i in range(LANES):
+            row = ir.Constant(count.type, i)
+            row = builder.select(builder.icmp_signed("<", row, last), row, last)
+            index = builder.add(start, builder.mul(row, stride))
+            rows.append(_load(builder, _pointer(context, builder, signature.args[0], source, index)))
+        for j, row in enumerate(_transpose(builder, rows)):
+            index = builder.add(target_start, builder.mul(ir.Constant(count.type, j), target_stride))
+            _store(builder, row, _pointer(context, builder, signature.args[4], target, index))
+        return context.get_dummy_value()
+
+    size = types.intp
+    return types.void(source, size, size, size, target, size, size), codegen
+
+
+@intrinsic
+def row_sums(typingctx, array, index):
+    """The sums of 16 vectors that lie one after the other from `index` on, as one vector."""
+
+    def codegen(context, builder, signature, args):
+        array, index = args
+        rows = []
+        for i in range(LANES):
+            at = builder.add(index, ir.Constant(index.type, i * LANES))
+            rows.append(_load(builder, _pointer(context, builder, signature.args[0], array, at)))
+        return _row_sums(builder, rows)
+
+    return lanes(array, types.intp), codegen
+
+
+def _binary(operation, emit):
+    @intrinsic
+    def apply(typingctx, a, b):
+        return lanes(a, b), lambda context, builder, signature, args: emit(builder, *args)
+
+    @overload(operation)
+    def _(a, b):
+        if isinstance(a, Lanes) and isinstance(b, Lanes):
+            return lambda a, b: apply(a, b)
+
+
+_binary(operator.add, lambda builder, a, b: builder.fadd(a, b))
+_binary(operator.sub, lambda builder, a, b: builder.fsub(a, b))
+_binary(operator.mul, lambda builder, a, b: builder.fmul(a, b))
