@@ -17,6 +17,7 @@ from nnunet_mamba.ops._simd import (
     flush_denormals,
     fma,
     load,
+    prefetch,
     restore_denormals,
     row_sums,
     softplus_and_slope,
@@ -38,6 +39,13 @@ def _jit(**options):
             return numba.njit(nogil=True, **options)(function)
 
     return decorate
+
+
+def scratch_size(rows, states, blocks):
+    """Floats that either kernel carves its panels and tiles from, for items of at most so many blocks."""
+    width = (states + LANES - 1) // LANES * LANES
+    panels = rows * (4 * LANES + 4 * width)
+    return panels + LANES * (blocks * states + (2 * CHUNK + 3) * states + 2 * width) + TILE + 3 * LANES
 
 
 @_jit()
@@ -65,11 +73,16 @@ def cut(orders):
 
 
 @_jit()
-def _aligned(size):
-    """Uninitialised float32 on a cache line: vectors that straddle two lines cost twice."""
-    memory = np.empty(size + LANES, np.float32)
-    offset = -(memory.ctypes.data // 4) % LANES
-    return memory[offset : offset + size]
+def _first_line(scratch):
+    """Where a cache line starts: vectors that straddle two cost twice."""
+    return -(scratch.ctypes.data // 4) % LANES
+
+
+@_jit()
+def _carve(scratch, start, size):
+    """The next `size` of the scratch memory, whole cache lines, and where the one after it starts."""
+    stop = start + (size + LANES - 1) // LANES * LANES
+    return scratch[start : start + size], stop
 
 
 @_jit()
@@ -136,6 +149,7 @@ def forward(
     counts,
     softplus,
     rows,
+    scratch,
     y,
     last_state,
     checkpoints,
@@ -150,16 +164,16 @@ def forward(
     share = channels // groups
     width = (states + LANES - 1) // LANES * LANES
     chunks = (length + CHUNK - 1) // CHUNK
-    u_panel = _aligned(rows * LANES)
-    step_panel = _aligned(rows * LANES)
-    y_panel = _aligned(rows * LANES)
+    u_panel, at = _carve(scratch, _first_line(scratch), rows * LANES)
+    step_panel, at = _carve(scratch, at, rows * LANES)
+    y_panel, at = _carve(scratch, at, rows * LANES)
     slopes = y_panel  # not wanted here, and overwritten later
-    B_panel = _aligned(rows * width)
-    C_panel = _aligned(rows * width)
-    tile = _aligned(TILE)
-    rate = _aligned(states * LANES)
-    lane = _aligned(2 * LANES)
-    state = _aligned((last_block - first_block) * states * LANES)
+    B_panel, at = _carve(scratch, at, rows * width)
+    C_panel, at = _carve(scratch, at, rows * width)
+    tile, at = _carve(scratch, at, TILE)
+    rate, at = _carve(scratch, at, states * LANES)
+    lane, at = _carve(scratch, at, 2 * LANES)
+    state, at = _carve(scratch, at, (last_block - first_block) * states * LANES)
     for k in range(first_direction, last_direction):
         state[:] = 0
         for segment in range(counts[k]):
@@ -182,13 +196,15 @@ def forward(
                 _lane_rows(delta_bias, k * channels + channel, 1, count, lane[LANES:], 1.0)
                 skip = load(lane, 0)
                 _steps(step_panel, slopes, size, load(lane, LANES), softplus)
-                for t in range(first, last):
-                    r = (orders[k, t] - low) * LANES
-                    u_t = load(u_panel, r)
-                    store(y_panel, r, skip * u_t)
-                    store(u_panel, r, load(step_panel, r) * u_t)
                 for start in range(first, last, CHUNK):
                     stop = min(start + CHUNK, last)
+                    for t in range(start, stop):  # steps do not wait for each other here: lines far apart arrive together
+                        r = orders[k, t] - low
+                        prefetch(B_panel, r * width)
+                        prefetch(C_panel, r * width)
+                        u_t = load(u_panel, r * LANES)
+                        store(y_panel, r * LANES, skip * u_t)
+                        store(u_panel, r * LANES, load(step_panel, r * LANES) * u_t)
                     saved = ((b * directions + k) * chunks + start // CHUNK) * states * channels + channel
                     for n in range(states):
                         for i in range(count):
@@ -257,6 +273,7 @@ def backward(
     softplus,
     checkpoints,
     rows,
+    scratch,
     du,
     ddelta,
     dA,
@@ -276,24 +293,24 @@ def backward(
     share = channels // groups
     width = (states + LANES - 1) // LANES * LANES
     chunks = (length + CHUNK - 1) // CHUNK
-    u_panel = _aligned(rows * LANES)
-    step_panel = _aligned(rows * LANES)
-    slopes = _aligned(rows * LANES)
-    grad_panel = _aligned(rows * LANES)
-    B_panel = _aligned(rows * width)
-    C_panel = _aligned(rows * width)
-    dB_panel = _aligned(rows * width)
-    dC_panel = _aligned(rows * width)
-    tile = _aligned(TILE)
-    rate = _aligned(states * LANES)
-    lane = _aligned(2 * LANES)
-    carried = _aligned((last_block - first_block) * states * LANES)
-    visited = _aligned((CHUNK + 1) * states * LANES)
-    decays = _aligned(CHUNK * states * LANES)
-    dA_sum = _aligned(states * LANES)
-    dB_terms = _aligned(width * LANES)
+    u_panel, at = _carve(scratch, _first_line(scratch), rows * LANES)
+    step_panel, at = _carve(scratch, at, rows * LANES)
+    slopes, at = _carve(scratch, at, rows * LANES)
+    grad_panel, at = _carve(scratch, at, rows * LANES)
+    B_panel, at = _carve(scratch, at, rows * width)
+    C_panel, at = _carve(scratch, at, rows * width)
+    dB_panel, at = _carve(scratch, at, rows * width)
+    dC_panel, at = _carve(scratch, at, rows * width)
+    tile, at = _carve(scratch, at, TILE)
+    rate, at = _carve(scratch, at, states * LANES)
+    lane, at = _carve(scratch, at, 2 * LANES)
+    carried, at = _carve(scratch, at, (last_block - first_block) * states * LANES)
+    visited, at = _carve(scratch, at, (CHUNK + 1) * states * LANES)
+    decays, at = _carve(scratch, at, CHUNK * states * LANES)
+    dA_sum, at = _carve(scratch, at, states * LANES)
+    dB_terms, at = _carve(scratch, at, width * LANES)
     dB_terms[:] = 0
-    dC_terms = _aligned(width * LANES)
+    dC_terms, at = _carve(scratch, at, width * LANES)
     dC_terms[:] = 0
     zero = splat(0.0)
     to_natural = splat(1 / LOG2_E)
@@ -328,6 +345,12 @@ def backward(
                         grad_panel[j * LANES + i] = 0  # repeated channels must not count in dB and dC
                 for chunk in range((last - 1) // CHUNK, first // CHUNK - 1, -1):
                     start, stop = chunk * CHUNK, min((chunk + 1) * CHUNK, last)
+                    for t in range(start, stop):
+                        r = orders[k, t] - low
+                        for panel in (u_panel, step_panel, slopes, grad_panel):
+                            prefetch(panel, r * LANES)
+                        for panel in (B_panel, C_panel, dB_panel, dC_panel):
+                            prefetch(panel, r * width)
                     saved = ((b * directions + k) * chunks + chunk) * states * channels + channel
                     for n in range(states):
                         for i in range(LANES):

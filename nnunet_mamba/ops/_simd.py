@@ -178,6 +178,21 @@ def store(typingctx, array, index, value):
 
 
 @intrinsic
+def prefetch(typingctx, array, index):
+    """Ask for the cache line of array[index]."""
+
+    def codegen(context, builder, signature, args):
+        byte = ir.IntType(8).as_pointer()
+        pointer = builder.bitcast(_pointer(context, builder, signature.args[0], *args), byte)
+        request = ir.FunctionType(ir.VoidType(), [byte, _INT, _INT, _INT])
+        function = cgutils.get_or_insert_function(builder.module, request, "llvm.prefetch.p0")
+        builder.call(function, [pointer, *(ir.Constant(_INT, x) for x in (0, 3, 1))])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), codegen
+
+
+@intrinsic
 def fma(typingctx, a, b, c):
     """a * b + c."""
     return lanes(a, b, c), lambda context, builder, signature, args: _fma(builder, *args)

@@ -11,6 +11,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -56,8 +57,9 @@ def scan_forward(
     rows = int((starts[:, 1:] - starts[:, :-1]).max())
     inputs = [_flat(x) for x in (u, delta, A, B, C, D, delta_bias)]
     outputs = [_flat(x) for x in (y, last_state, checkpoints)]
-    arguments = (sizes, *inputs, orders, starts, lows, counts, delta_softplus, rows, *outputs)
-    _share(lambda item: kernels.forward(item[:-1], *arguments), items)
+    arguments = (sizes, *inputs, orders, starts, lows, counts, delta_softplus, rows)
+    size = kernels.scratch_size(rows, states, max(item[4] - item[3] for item in items))
+    _share(lambda item, scratch: kernels.forward(item[:-1], *arguments, scratch, *outputs), items, size)
     return _total(y), last_state, checkpoints
 
 
@@ -89,8 +91,9 @@ def scan_backward(
     rows = int((starts[:, 1:] - starts[:, :-1]).max())
     inputs = [_flat(x) for x in (grad_y, u, delta, A, B, C, D, delta_bias)]
     outputs = [_flat(x) for x in (du, ddelta, dA, dB, dC, dD, ddelta_bias)]
-    arguments = (sizes, *inputs, orders, starts, lows, counts, delta_softplus, _flat(checkpoints), rows, *outputs)
-    _share(lambda item: kernels.backward(item, *arguments), items)
+    arguments = (sizes, *inputs, orders, starts, lows, counts, delta_softplus, _flat(checkpoints), rows)
+    size = kernels.scratch_size(rows, states, max(item[4] - item[3] for item in items))
+    _share(lambda item, scratch: kernels.backward(item, *arguments, scratch, *outputs), items, size)
     small = (x.sum(0).float() for x in (dA, dD, ddelta_bias))
     dA, dD, ddelta_bias = small
     return _total(du), ddelta, dA, _total(dB), _total(dC), dD, ddelta_bias
@@ -132,14 +135,15 @@ def _split(items: int, threads: int) -> int:
     return 1 if items % threads == 0 or items >= 4 * threads else threads
 
 
-def _share(run, items: list[tuple[int, ...]]) -> None:
-    """Run every item, in at most torch's number of threads, this one among them."""
+def _share(run, items: list[tuple[int, ...]], scratch_size: int) -> None:
+    """Run every item, in at most torch's number of threads, this one among them, each with scratch memory of its own."""
     helpers = min(torch.get_num_threads(), len(items)) - 1
     counter = itertools.count()  # its next() is one step under the interpreter lock
 
     def work():
+        scratch = np.empty(scratch_size, np.float32)  # NumPy asks for huge pages, torch does not
         while (i := next(counter)) < len(items):
-            run(items[i])
+            run(items[i], scratch)
 
     futures = [_threads(helpers).submit(work) for _ in range(helpers)]
     try:

@@ -219,3 +219,33 @@ print(type(trainer.loss.loss).__name__, abs(sum(weights) - 1) < 1e-6, weights[-1
     result = subprocess.run([sys.executable, "-c", code], env=nnunet, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr
     assert result.stdout.strip().splitlines()[-1] == "ASFMLoss True True True"
+
+
+def test_a_long_epoch_is_saved_and_reported_on_its_way(nnunet):
+    """From such a checkpoint the weights go on and the epoch begins anew."""
+    code = """
+import json, os, torch
+from nnunet_mamba.trainers.da_mamba_trainer import DAMambaTrainer
+folder = os.path.join(os.environ['nnUNet_preprocessed'], 'Dataset007_Discs')
+dataset = json.load(open(os.path.join(folder, 'dataset.json')))
+def make():
+    plans = json.load(open(os.path.join(folder, 'nnUNetPlans.json'))) | {'continue_training': False}
+    trainer = DAMambaTrainer(plans, '2d', 0, dataset, torch.device('cpu'))
+    trainer.initialize()
+    return trainer
+trainer = make()
+trainer.current_epoch = 2
+trainer.logger.local_logger.my_fantastic_logging['lrs'] = [1e-3, 1e-3]
+trainer.logger.local_logger.my_fantastic_logging['mean_fg_dice'] = [0.5, 0.5]
+trainer.on_train_epoch_start()
+trainer.seconds_between_checkpoints = trainer.seconds_between_progress = -1
+trainer.train_step({'data': torch.randn(2, 3, 40, 56), 'target': [torch.randint(0, 2, (2, 1, 40, 56))] * 3})
+other = make()
+other.load_checkpoint(os.path.join(trainer.output_folder, 'checkpoint_latest.pth'))
+same = all(torch.equal(a, b) for a, b in zip(trainer.network.state_dict().values(), other.network.state_dict().values()))
+print('EPOCH', trainer.current_epoch, other.current_epoch, same)
+"""
+    result = subprocess.run([sys.executable, "-c", code], env=nnunet, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "iteration 1 of 250, loss " in result.stdout
+    assert result.stdout.strip().splitlines()[-1] == "EPOCH 2 2 True"
