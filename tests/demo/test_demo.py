@@ -168,7 +168,10 @@ def as_script(monkeypatch):
 
 
 def test_output_is_shown_and_logged_and_variables_arrive(as_script, tmp_path, capsys):
-    code = "import os, sys; print(os.environ['DEMO'], os.getcwd()); print('bar \\u2588', end='\\r', file=sys.stderr); sys.exit(5)"
+    code = (
+        "import os, sys; print(os.environ['DEMO'], os.getcwd()); "
+        "print('bar \\u2588', end='\\r', file=sys.stderr); sys.exit(5)"
+    )
     log = tmp_path / "log"
     assert run_command(["python", "-c", code], tmp_path, {"DEMO": "value"}, log) == 5
     printed = capsys.readouterr().out
