@@ -52,6 +52,11 @@ class MambaTrainer(nnUNetTrainer):
         self.save_checkpoint(join(self.output_folder, "checkpoint_latest.pth"))
         self.current_epoch += 1
 
+    def load_checkpoint(self, *args, **kwargs) -> None:
+        super().load_checkpoint(*args, **kwargs)
+        for values in self.logger.get_checkpoint().values():
+            del values[self.current_epoch :]  # what an unfinished epoch had logged: it begins anew
+
     def _build_single_loss(self) -> nn.Module:
         raise NotImplementedError
 

@@ -244,9 +244,9 @@ trainer.train_step({'data': torch.randn(2, 3, 40, 56), 'target': [torch.randint(
 other = make()
 other.load_checkpoint(os.path.join(trainer.output_folder, 'checkpoint_latest.pth'))
 same = all(torch.equal(a, b) for a, b in zip(trainer.network.state_dict().values(), other.network.state_dict().values()))
-print('EPOCH', trainer.current_epoch, other.current_epoch, same)
+print('EPOCH', trainer.current_epoch, other.current_epoch, same, other.logger.get_value('lrs', step=None))
 """
     result = subprocess.run([sys.executable, "-c", code], env=nnunet, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "iteration 1 of 250, loss " in result.stdout
-    assert result.stdout.strip().splitlines()[-1] == "EPOCH 2 2 True"
+    assert result.stdout.strip().splitlines()[-1] == "EPOCH 2 2 True [0.001, 0.001]"
