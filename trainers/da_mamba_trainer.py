@@ -79,10 +79,10 @@ class DAMambaTrainer_250epochs(DAMambaTrainer):
 
 
 class DAMambaTrainer_demo(DAMambaTrainer):
-    """DAMambaTrainer for the minutes of `nnunet_mamba demo`: five epochs of 20 iterations."""
+    """DAMambaTrainer for the minutes of `nnunet_mamba demo`: five epochs of 16 iterations."""
 
     def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict, device: torch.device = torch.device("cuda")):
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.num_epochs = 5
-        self.num_iterations_per_epoch = 20
+        self.num_iterations_per_epoch = 16
         self.num_val_iterations_per_epoch = 4
