@@ -131,13 +131,15 @@ def _check_orders(orders: Tensor, device: torch.device, shape: tuple[int, int]) 
         raise ValueError(
             f"orders: got {tuple(orders.shape)} {orders.dtype} on {orders.device}, wanted {shape} torch.int64 on {device}"
         )
-    if torch.compiler.is_compiling() or getattr(orders, "is_permutation", False):
+    # Orders are cached and used thousands of times: one check is enough, until the tensor is written to.
+    version = None if orders.is_inference() else orders._version
+    if torch.compiler.is_compiling() or getattr(orders, "checked_version", "never") == version:
         return
     seen = torch.zeros(shape, dtype=torch.bool, device=device)
     inside = ((orders >= 0) & (orders < shape[1])).all()
     if not inside or not seen.scatter_(1, orders, True).all():
         raise ValueError("orders: got a row that is not a permutation, wanted each position 0..L-1 once in every row")
-    orders.is_permutation = True  # orders are cached and used thousands of times: one check is enough
+    orders.checked_version = version
 
 
 def _run(engine, u, delta, A, B, C, D, delta_bias, orders, delta_softplus) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,7 @@
-"""Ways to walk a map, as permutations of its positions; built once for each map size and device."""
+"""Ways to walk a map, as permutations of its positions; built once for each map size and device.
+
+Built outside inference mode, wherever the first call comes from: what it makes could not be kept for a gradient.
+"""
 
 from functools import lru_cache
 
@@ -7,6 +10,7 @@ from torch import Tensor
 
 
 @lru_cache(maxsize=64)
+@torch.inference_mode(False)
 def cross_scan_orders(height: int, width: int, device: torch.device) -> Tensor:
     """The four directions of VMamba's cross scan (Liu et al. 2024): rows, columns, and both backwards.
 
@@ -19,6 +23,7 @@ def cross_scan_orders(height: int, width: int, device: torch.device) -> Tensor:
 
 
 @lru_cache(maxsize=64)
+@torch.inference_mode(False)
 def identity_order(length: int, device: torch.device) -> Tensor:
     """(1, length): a sequence as it comes."""
     return torch.arange(length, device=device)[None]

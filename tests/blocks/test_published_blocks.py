@@ -97,3 +97,13 @@ def test_shared_parts_get_gradients_and_frozen_ones_none():
     without = {name for name, parameter in block.named_parameters() if parameter.grad is None}
     assert without == {name for name, parameter in block.named_parameters() if not parameter.requires_grad}
     assert without and all("unused" in name for name in without)
+
+
+def test_a_map_first_seen_in_inference_mode_can_be_trained_on():
+    """The orders of a map size are built once and kept: a tensor of inference mode could not be saved for a gradient."""
+    block = SS2D(4)
+    x = torch.randn(1, 11, 13, 4)
+    with torch.inference_mode():
+        block(x)
+    block(x).sum().backward()
+    assert block.A_logs.grad.any()

@@ -199,6 +199,15 @@ def test_orders_must_be_permutations(orders):
         directional_scan(ones, ones[None], -ones[:, :, :1], ones[None], ones[None], ones[0, :, :1], ones[0, :, :1], orders)
 
 
+def test_orders_are_checked_again_after_they_were_written_to():
+    ones, orders = torch.ones(1, 1, 3), torch.tensor([[2, 0, 1]])
+    arguments = ones, ones[None], -ones[:, :, :1], ones[None], ones[None], ones[0, :, :1], ones[0, :, :1]
+    directional_scan(*arguments, orders)
+    orders[0, 0] = 1
+    with pytest.raises(ValueError, match="orders: got"):
+        directional_scan(*arguments, orders)
+
+
 def test_environment_variable_chooses_the_engine(monkeypatch):
     monkeypatch.setenv("NNUNET_MAMBA_SCAN", "nonsense")
     tensors = {name: x.float() for name, x in inputs(1, 2, 3, 2, 0).items()}
