@@ -131,9 +131,11 @@ def _check_orders(orders: Tensor, device: torch.device, shape: tuple[int, int]) 
         raise ValueError(
             f"orders: got {tuple(orders.shape)} {orders.dtype} on {orders.device}, wanted {shape} torch.int64 on {device}"
         )
+    if torch.compiler.is_compiling():
+        return
     # Orders are cached and used thousands of times: one check is enough, until the tensor is written to.
     version = None if orders.is_inference() else orders._version
-    if torch.compiler.is_compiling() or getattr(orders, "checked_version", "never") == version:
+    if getattr(orders, "checked_version", "never") == version:
         return
     seen = torch.zeros(shape, dtype=torch.bool, device=device)
     inside = ((orders >= 0) & (orders < shape[1])).all()
@@ -149,6 +151,7 @@ def _run(engine, u, delta, A, B, C, D, delta_bias, orders, delta_softplus) -> tu
     with torch.autocast(device_type=u.device.type, enabled=False):
         tensors = (x.to(dtype) for x in (u, delta, A, B, C, D, delta_bias))
         if name == REFERENCE:
+            _log_choice(name, u.device.type)
             return reference.scan(*tensors, orders, delta_softplus)
         return _scan(*(x.contiguous() for x in tensors), orders.contiguous(), delta_softplus, name)[:2]
 
@@ -157,7 +160,6 @@ def _choose(engine: str | None, device: str, dtype: torch.dtype) -> str:
     name = engine or os.environ.get(VARIABLE) or _default(device, dtype)
     if name not in ENGINES and name != REFERENCE:
         raise ValueError(f"engine: got {name!r}, wanted one of {', '.join([REFERENCE, *ENGINES])} (argument or {VARIABLE})")
-    _log_choice(name, device)
     return name
 
 
@@ -187,6 +189,7 @@ def _scan(
     delta_softplus: bool,
     engine: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
+    _log_choice(engine, u.device.type)
     return _module(engine).scan_forward(u, delta, A, B, C, D, delta_bias, orders, delta_softplus)
 
 

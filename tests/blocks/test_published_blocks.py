@@ -107,3 +107,17 @@ def test_a_map_first_seen_in_inference_mode_can_be_trained_on():
         block(x)
     block(x).sum().backward()
     assert block.A_logs.grad.any()
+
+
+def test_compiles_without_a_graph_break():
+    """As nnU-Net compiles on CUDA, here with the backend that traces forward and backward and runs them eagerly."""
+    block = VSSBlock(4)
+    x = torch.randn(1, 4, 8, 9)
+    compiled = torch.compile(block, fullgraph=True, backend="aot_eager")
+    y = compiled(x)
+    y.sum().backward()
+    gradient = block.ss2d.A_logs.grad.clone()
+    block.zero_grad()
+    block(x).sum().backward()
+    torch.testing.assert_close(y, block(x))
+    torch.testing.assert_close(gradient, block.ss2d.A_logs.grad)
