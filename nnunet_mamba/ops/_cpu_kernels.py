@@ -45,7 +45,10 @@ def scratch_size(rows, states, blocks):
     """Floats that either kernel carves its panels and tiles from, for items of at most so many blocks."""
     width = (states + LANES - 1) // LANES * LANES
     panels = rows * (4 * LANES + 4 * width)
-    return panels + LANES * (blocks * states + (2 * CHUNK + 3) * states + 2 * width) + TILE + 3 * LANES
+    shared = LANES * (blocks * states + states) + TILE + 3 * LANES
+    forward_only = CHUNK * (3 * LANES + 2 * width)
+    backward_only = LANES * ((2 * CHUNK + 2) * states + 2 * width)
+    return panels + shared + max(forward_only, backward_only)
 
 
 @_jit()
@@ -97,17 +100,20 @@ def _fill(source, start, stride, count, size, panel, column, width):
 
 
 @_jit()
-def _drain(panel, column, width, count, size, target, start, stride, tile):
-    """target[start + i stride + j] += panel[j, column + i] for j < size and i < count."""
+def _drain(panel, column, width, count, size, target, start, stride, tile, add):
+    """target[start + i stride + j] = panel[j, column + i] for j < size and i < count, or += with `add`."""
     whole = size - size % LANES
     for j in range(0, whole, LANES):
         transpose(panel, j * width + column, width, LANES, tile, 0, LANES)
         for i in range(count):
             at = start + i * stride + j
-            store(target, at, load(target, at) + load(tile, i * LANES))
+            values = load(tile, i * LANES)
+            store(target, at, load(target, at) + values if add else values)
     for j in range(whole, size):
         for i in range(count):
-            target[start + i * stride + j] += panel[j * width + column + i]
+            at = start + i * stride + j
+            value = panel[j * width + column + i]
+            target[at] = target[at] + value if add else value
 
 
 @_jit()
@@ -156,7 +162,7 @@ def forward(
 ):
     """One work item: one batch entry and group, a range of its blocks of 16 channels, a range of directions.
 
-    Arrays are flat. y has one copy for every part that directions are split into, and is added to.
+    Arrays are flat. y has one copy for every part that directions are split into.
     """
     control = flush_denormals()
     batch, directions, channels, groups, states, length = sizes
@@ -167,9 +173,14 @@ def forward(
     u_panel, at = _carve(scratch, _first_line(scratch), rows * LANES)
     step_panel, at = _carve(scratch, at, rows * LANES)
     y_panel, at = _carve(scratch, at, rows * LANES)
-    slopes = y_panel  # not wanted here, and overwritten later
     B_panel, at = _carve(scratch, at, rows * width)
     C_panel, at = _carve(scratch, at, rows * width)
+    # What one chunk needs, in visiting order: rows that lie a power of two apart would push each other out of the L1 cache.
+    steps, at = _carve(scratch, at, CHUNK * LANES)
+    drives, at = _carve(scratch, at, CHUNK * LANES)
+    ys, at = _carve(scratch, at, CHUNK * LANES)
+    Bs, at = _carve(scratch, at, CHUNK * width)
+    Cs, at = _carve(scratch, at, CHUNK * width)
     tile, at = _carve(scratch, at, TILE)
     rate, at = _carve(scratch, at, states * LANES)
     lane, at = _carve(scratch, at, 2 * LANES)
@@ -194,17 +205,21 @@ def forward(
                 _lane_rows(A, (k * channels + channel) * states, states, count, rate, LOG2_E)
                 _lane_rows(D, k * channels + channel, 1, count, lane[:LANES], 1.0)
                 _lane_rows(delta_bias, k * channels + channel, 1, count, lane[LANES:], 1.0)
-                skip = load(lane, 0)
-                _steps(step_panel, slopes, size, load(lane, LANES), softplus)
+                skip, bias = load(lane, 0), load(lane, LANES)
                 for start in range(first, last, CHUNK):
                     stop = min(start + CHUNK, last)
-                    for t in range(start, stop):  # steps do not wait for each other here: lines far apart arrive together
-                        r = orders[k, t] - low
-                        prefetch(B_panel, r * width)
-                        prefetch(C_panel, r * width)
+                    for t in range(stop - start):
+                        r = orders[k, start + t] - low
+                        step = load(step_panel, r * LANES) + bias
+                        if softplus:
+                            step = softplus_and_slope(step)[0]
                         u_t = load(u_panel, r * LANES)
-                        store(y_panel, r * LANES, skip * u_t)
-                        store(u_panel, r * LANES, load(step_panel, r * LANES) * u_t)
+                        store(steps, t * LANES, step)
+                        store(drives, t * LANES, step * u_t)
+                        store(ys, t * LANES, skip * u_t)
+                        for n in range(0, width, LANES):
+                            store(Bs, t * width + n, load(B_panel, r * width + n))
+                            store(Cs, t * width + n, load(C_panel, r * width + n))
                     saved = ((b * directions + k) * chunks + start // CHUNK) * states * channels + channel
                     for n in range(states):
                         for i in range(count):
@@ -216,19 +231,17 @@ def forward(
                         rate2, rate3 = load(rate, (n + 2) * LANES), load(rate, (n + 3) * LANES)
                         h0, h1 = load(state, at), load(state, at + LANES)
                         h2, h3 = load(state, at + 2 * LANES), load(state, at + 3 * LANES)
-                        for t in range(start, stop):
-                            r = orders[k, t] - low
-                            step = load(step_panel, r * LANES)
-                            stepped = load(u_panel, r * LANES)
-                            steer = r * width + n
-                            h0 = fma(exp2(step * rate0), h0, stepped * broadcast(B_panel, steer))
-                            h1 = fma(exp2(step * rate1), h1, stepped * broadcast(B_panel, steer + 1))
-                            h2 = fma(exp2(step * rate2), h2, stepped * broadcast(B_panel, steer + 2))
-                            h3 = fma(exp2(step * rate3), h3, stepped * broadcast(B_panel, steer + 3))
-                            total = fma(h0, broadcast(C_panel, steer), load(y_panel, r * LANES))
-                            total = fma(h1, broadcast(C_panel, steer + 1), total)
-                            total = fma(h2, broadcast(C_panel, steer + 2), total)
-                            store(y_panel, r * LANES, fma(h3, broadcast(C_panel, steer + 3), total))
+                        for t in range(stop - start):
+                            step, drive = load(steps, t * LANES), load(drives, t * LANES)
+                            steer = t * width + n
+                            h0 = fma(exp2(step * rate0), h0, drive * broadcast(Bs, steer))
+                            h1 = fma(exp2(step * rate1), h1, drive * broadcast(Bs, steer + 1))
+                            h2 = fma(exp2(step * rate2), h2, drive * broadcast(Bs, steer + 2))
+                            h3 = fma(exp2(step * rate3), h3, drive * broadcast(Bs, steer + 3))
+                            total = fma(h0, broadcast(Cs, steer), load(ys, t * LANES))
+                            total = fma(h1, broadcast(Cs, steer + 1), total)
+                            total = fma(h2, broadcast(Cs, steer + 2), total)
+                            store(ys, t * LANES, fma(h3, broadcast(Cs, steer + 3), total))
                         store(state, at, h0)
                         store(state, at + LANES, h1)
                         store(state, at + 2 * LANES, h2)
@@ -236,15 +249,15 @@ def forward(
                     for n in range(fours, states):
                         rate0 = load(rate, n * LANES)
                         h0 = load(state, here + n * LANES)
-                        for t in range(start, stop):
-                            r = orders[k, t] - low
-                            drive = load(u_panel, r * LANES) * broadcast(B_panel, r * width + n)
-                            h0 = fma(exp2(load(step_panel, r * LANES) * rate0), h0, drive)
-                            total = fma(h0, broadcast(C_panel, r * width + n), load(y_panel, r * LANES))
-                            store(y_panel, r * LANES, total)
+                        for t in range(stop - start):
+                            drive = load(drives, t * LANES) * broadcast(Bs, t * width + n)
+                            h0 = fma(exp2(load(steps, t * LANES) * rate0), h0, drive)
+                            store(ys, t * LANES, fma(h0, broadcast(Cs, t * width + n), load(ys, t * LANES)))
                         store(state, here + n * LANES, h0)
+                    for t in range(stop - start):
+                        store(y_panel, (orders[k, start + t] - low) * LANES, load(ys, t * LANES))
                 target = ((part * batch + b) * channels + channel) * length + low
-                _drain(y_panel, 0, LANES, count, size, y, target, length, tile)
+                _drain(y_panel, 0, LANES, count, size, y, target, length, tile, k > first_direction)
         for block in range(first_block, last_block):
             channel = g * share + block * LANES
             for i in range(min(LANES, share - block * LANES)):
@@ -284,7 +297,7 @@ def backward(
 ):
     """The same work item backwards: the states of a chunk are computed again from its checkpoint, then walked in reverse.
 
-    Arrays are flat and start as zeros. du has one copy for every part of the directions, dB and dC one for every part of the
+    Arrays are flat. du has one copy for every part of the directions, dB and dC one for every part of the
     blocks; dA, dD and ddelta_bias hold one sum a batch entry, in float64.
     """
     control = flush_denormals()
@@ -404,11 +417,12 @@ def backward(
                         ddelta_bias[row + i] += lane[LANES + i]
                         for n in range(states):
                             dA[(row + i) * states + n] += dA_sum[n * LANES + i]
-                _drain(grad_panel, 0, LANES, count, size, du, part * batch * channels * length + entry, length, tile)
-                _drain(slopes, 0, LANES, count, size, ddelta, row * length + low, length, tile)
+                to = part * batch * channels * length + entry
+                _drain(grad_panel, 0, LANES, count, size, du, to, length, tile, k > first_direction)
+                _drain(slopes, 0, LANES, count, size, ddelta, row * length + low, length, tile, False)
             steering += block_part * batch * directions * groups * states
             for n in range(0, states, LANES):
                 count = min(LANES, states - n)
-                _drain(dB_panel, n, width, count, size, dB, (steering + n) * length + low, length, tile)
-                _drain(dC_panel, n, width, count, size, dC, (steering + n) * length + low, length, tile)
+                _drain(dB_panel, n, width, count, size, dB, (steering + n) * length + low, length, tile, False)
+                _drain(dC_panel, n, width, count, size, dC, (steering + n) * length + low, length, tile, False)
     restore_denormals(control)

@@ -49,7 +49,7 @@ def scan_forward(
     sizes = _sizes(u, A, B)
     batch, directions, channels, groups, states, length = sizes
     items, parts, _ = _work(sizes)
-    y = u.new_zeros(parts, *u.shape)
+    y = u.new_empty(parts, *u.shape)
     last_state = u.new_empty(batch, directions, channels, states)
     checkpoints = u.new_empty(checkpoint_shape(batch, directions, channels, states, length))
     orders = orders.numpy()
@@ -81,9 +81,9 @@ def scan_backward(
     sizes = _sizes(u, A, B)
     batch, directions, channels, groups, states, length = sizes
     items, parts, block_parts = _work(sizes)
-    du = u.new_zeros(parts, *u.shape)
-    ddelta = torch.zeros_like(delta)
-    dB, dC = (u.new_zeros(block_parts, *B.shape) for _ in range(2))
+    du = u.new_empty(parts, *u.shape)
+    ddelta = torch.empty_like(delta)
+    dB, dC = (u.new_empty(block_parts, *B.shape) for _ in range(2))
     dA = A.new_zeros(batch, *A.shape, dtype=torch.float64)
     dD, ddelta_bias = (A.new_zeros(batch, *D.shape, dtype=torch.float64) for _ in range(2))
     orders = orders.numpy()

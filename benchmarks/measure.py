@@ -1,0 +1,63 @@
+"""Times and memory, measured so that a noisy machine favours nobody: contenders take turns, and medians are compared."""
+
+import multiprocessing
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+
+SHORTEST = 0.1  # seconds: a contender that is faster is called several times a turn
+
+
+def interleaved(contenders: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """Median seconds of one call of each contender, over rounds in which each has its turn; a first call apart warms up."""
+    calls = {}
+    for name, run in contenders.items():
+        run()
+        calls[name] = max(1, round(SHORTEST / max(1e-9, _seconds(run, 1))))
+    times = {name: [] for name in contenders}
+    for _ in range(rounds):
+        for name, run in contenders.items():
+            times[name].append(_seconds(run, calls[name]))
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def _seconds(run: Callable[[], object], calls: int) -> float:
+    _wait_for_device()
+    start = time.perf_counter()
+    for _ in range(calls):
+        run()
+    _wait_for_device()
+    return (time.perf_counter() - start) / calls
+
+
+def _wait_for_device() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def peak_bytes(function: Callable[..., Callable[[], object]], *arguments) -> int:
+    """What `function(*arguments)()` needs at its peak beyond what it finds and what it returns, in a process of its own.
+
+    `function` makes the inputs and a warm-up, and returns what is measured; both must be importable. Linux, CPU.
+    """
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_peak, (function, arguments))
+
+
+def _peak(function: Callable[..., Callable[[], object]], arguments: tuple) -> int:
+    run = function(*arguments)
+    before = _status("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts anew
+    kept = run()
+    returned = sum(x.numel() * x.element_size() for x in kept)
+    return max(0, _status("VmHWM") - before - returned)
+
+
+def _status(key: str) -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(key):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError(f"/proc/self/status has no {key}: memory can be measured on Linux only")
