@@ -8,19 +8,36 @@ import logging
 import os
 from functools import lru_cache
 from importlib import import_module
+from importlib.util import find_spec
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import silu
 
-from nnunet_mamba.ops import reference
+from nnunet_mamba.ops import reference, torch_engine
 from nnunet_mamba.ops.scan_orders import identity_order
 
 logger = logging.getLogger("nnunet_mamba")
 
 VARIABLE = "NNUNET_MAMBA_SCAN"
 REFERENCE = "reference"
-ENGINES = {"torch": "nnunet_mamba.ops.torch_engine", "cpu": "nnunet_mamba.ops.cpu"}
+
+
+class Engine(NamedTuple):
+    """Where an engine is, the one type of device that it runs on (None: whatever torch runs on), and whether in float64 too."""
+
+    module: str
+    device: str | None
+    float64: bool
+
+
+ENGINES = {
+    "torch": Engine("nnunet_mamba.ops.torch_engine", None, True),
+    "cpu": Engine("nnunet_mamba.ops.cpu", "cpu", False),
+    "triton": Engine("nnunet_mamba.ops.triton_engine", "cuda", False),
+    "mamba_ssm": Engine("nnunet_mamba.ops.mamba_ssm_engine", "cuda", False),
+}
 
 
 def selective_scan(
@@ -131,7 +148,7 @@ def _check_orders(orders: Tensor, device: torch.device, shape: tuple[int, int]) 
         raise ValueError(
             f"orders: got {tuple(orders.shape)} {orders.dtype} on {orders.device}, wanted {shape} torch.int64 on {device}"
         )
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or _is_exporting():
         return
     # Orders are cached and used thousands of times: one check is enough, until the tensor is written to.
     version = None if orders.is_inference() else orders._version
@@ -153,18 +170,52 @@ def _run(engine, u, delta, A, B, C, D, delta_bias, orders, delta_softplus) -> tu
         if name == REFERENCE:
             _log_choice(name, u.device.type)
             return reference.scan(*tensors, orders, delta_softplus)
+        if _is_exporting():
+            return torch_engine.exportable_scan(*tensors, orders, delta_softplus)
         return _scan(*(x.contiguous() for x in tensors), orders.contiguous(), delta_softplus, name)[:2]
+
+
+def _is_exporting() -> bool:
+    """Whether torch.export, or one of the two ONNX exporters, is looking: they cannot take our operator along."""
+    return torch.compiler.is_exporting() or torch.onnx.is_in_onnx_export()
 
 
 def _choose(engine: str | None, device: str, dtype: torch.dtype) -> str:
     name = engine or os.environ.get(VARIABLE) or _default(device, dtype)
-    if name not in ENGINES and name != REFERENCE:
+    if name == REFERENCE:
+        return name
+    if name not in ENGINES:
         raise ValueError(f"engine: got {name!r}, wanted one of {', '.join([REFERENCE, *ENGINES])} (argument or {VARIABLE})")
+    chosen = ENGINES[name]
+    if chosen.device not in (None, device) and not (name == "triton" and os.environ.get("TRITON_INTERPRET") == "1"):
+        raise ValueError(f"engine: got {name!r} for tensors on {device}, wanted them on {chosen.device}, or engine 'torch'")
+    if dtype == torch.float64 and not chosen.float64:
+        raise ValueError(f"engine: got {name!r} for float64, wanted float32 tensors, or engine 'torch'")
     return name
 
 
 def _default(device: str, dtype: torch.dtype) -> str:
-    return "cpu" if device == "cpu" and dtype == torch.float32 else "torch"
+    if dtype == torch.float64:
+        return "torch"
+    if device == "cuda":
+        return _default_on_cuda()
+    return "cpu" if device == "cpu" else "torch"
+
+
+@torch.compiler.assume_constant_result
+@lru_cache(maxsize=None)
+def _default_on_cuda() -> str:
+    """Triton, which torch for CUDA brings along; mamba-ssm's kernel where that is built and measurably the faster."""
+    if find_spec("triton") is None:
+        return "torch"
+    try:
+        import_module("selective_scan_cuda")
+    except ImportError:
+        return "triton"
+    from nnunet_mamba.ops.contest import faster
+
+    modules = {ENGINES[name].module: name for name in ("triton", "mamba_ssm")}
+    return modules[faster(*modules)]
 
 
 @lru_cache(maxsize=None)
@@ -173,7 +224,7 @@ def _log_choice(name: str, device: str) -> None:
 
 
 def _module(name: str):
-    return import_module(ENGINES[name])
+    return import_module(ENGINES[name].module)
 
 
 @torch.library.custom_op("nnunet_mamba::scan", mutates_args=())

@@ -3,14 +3,26 @@
 Built outside inference mode, wherever the first call comes from: what it makes could not be kept for a gradient.
 """
 
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, wraps
 
 import torch
 from torch import Tensor
 
 
-@lru_cache(maxsize=64)
-@torch.inference_mode(False)
+def _built_once(build: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Keep what `build` makes, but not what it makes while torch traces it for a graph or a file: that is no real tensor."""
+    build = torch.inference_mode(False)(build)
+    keep = lru_cache(maxsize=64)(build)
+
+    @wraps(build)
+    def orders(*arguments) -> Tensor:
+        return build(*arguments) if torch.compiler.is_compiling() else keep(*arguments)
+
+    return orders
+
+
+@_built_once
 def cross_scan_orders(height: int, width: int, device: torch.device) -> Tensor:
     """The four directions of VMamba's cross scan (Liu et al. 2024): rows, columns, and both backwards.
 
@@ -22,8 +34,23 @@ def cross_scan_orders(height: int, width: int, device: torch.device) -> Tensor:
     return torch.stack([rows, columns, rows.flip(0), columns.flip(0)])
 
 
-@lru_cache(maxsize=64)
-@torch.inference_mode(False)
+@_built_once
+def slice_scan_orders(height: int, width: int, slice_height: int, slice_width: int, device: torch.device) -> Tensor:
+    """The four directions of SliceMamba's bidirectional slice scan (Fan et al. 2025): neighbours stay close in the sequence.
+
+    Horizontal bands of `slice_height` rows, each read column by column, and the same backwards; vertical bands of `slice_width`
+    columns, each read row by row, and the same backwards. Where a size is not a multiple, the last band is narrower.
+
+    Returns:
+        (4, height * width) int64, as `cross_scan_orders`.
+    """
+    positions = torch.arange(height * width, device=device).view(height, width)
+    horizontal = torch.cat([band.t().reshape(-1) for band in positions.split(slice_height, dim=0)])
+    vertical = torch.cat([band.reshape(-1) for band in positions.split(slice_width, dim=1)])
+    return torch.stack([horizontal, horizontal.flip(0), vertical, vertical.flip(0)])
+
+
+@_built_once
 def identity_order(length: int, device: torch.device) -> Tensor:
     """(1, length): a sequence as it comes."""
     return torch.arange(length, device=device)[None]

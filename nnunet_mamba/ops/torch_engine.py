@@ -61,6 +61,41 @@ def scan_forward(
     return output, last_state, starts
 
 
+def exportable_scan(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor,
+    delta_bias: Tensor,
+    orders: Tensor,
+    delta_softplus: bool,
+) -> tuple[Tensor, Tensor]:
+    """The same in some hundred operators that every exporter knows, without a loop over steps: for ONNX.
+
+    Each state reaches back over 1, 2, 4, ... steps in turn (Hillis and Steele 1986), again through decays alone. All states of
+    the sequence are in memory at once, which a file for prediction can bear and training could not.
+    """
+    share = u.shape[1] // B.shape[2]
+    visits = orders[None, :, None]
+    step = (delta + delta_bias[..., None]).gather(3, visits.expand_as(delta))
+    step = softplus(step) if delta_softplus else step
+    visited_u = u[:, None].expand_as(delta).gather(3, visits.expand_as(delta))
+    B, C = (x.gather(4, visits[:, :, None].expand_as(x)).repeat_interleave(share, dim=2) for x in (B, C))  # (B, K, C, N, L)
+    decay = torch.exp(step[:, :, :, None] * A[..., None])
+    state = (step * visited_u)[:, :, :, None] * B
+    reach = 1
+    while reach < u.shape[2]:
+        reached = state[..., reach:] + decay[..., reach:] * state[..., :-reach]
+        state = torch.cat([state[..., :reach], reached], dim=-1)
+        decay = torch.cat([decay[..., :reach], decay[..., reach:] * decay[..., :-reach]], dim=-1)
+        reach *= 2
+    y = (state * C).sum(3) + D[..., None] * visited_u
+    places = orders.argsort(dim=1)[None, :, None]
+    return y.gather(3, places.expand_as(y)).sum(1), state[..., -1]
+
+
 def scan_backward(
     grad_output: Tensor,
     u: Tensor,

@@ -1,20 +1,36 @@
 """Every engine against the float64 reference: outputs, all gradients, extremes, and the front door's errors."""
 
 import math
+from importlib.util import find_spec
 
 import pytest
 import torch
 
-from nnunet_mamba.ops import cross_scan_orders, directional_scan, selective_scan
-from nnunet_mamba.ops.scan import ENGINES
+from nnunet_mamba.blocks.ss2d import VSSBlock
+from nnunet_mamba.ops import cross_scan_orders, directional_scan, selective_scan, slice_scan_orders
 from nnunet_mamba.ops.scan_orders import identity_order
+from scan_definition import definition
+
+CUDA = torch.cuda.is_available()
+DEVICES = {"torch": "cpu", "cpu": "cpu", "triton": "cuda" if CUDA else "cpu", "mamba_ssm": "cuda"}
+ENGINES = [
+    "torch",
+    "cpu",
+    pytest.param("triton", marks=pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not installed")),
+    pytest.param(
+        "mamba_ssm",
+        marks=pytest.mark.skipif(not CUDA or find_spec("selective_scan_cuda") is None, reason="needs CUDA and mamba-ssm"),
+    ),
+]
+FAST_ENGINES = ["torch", "cpu", pytest.param("triton", marks=pytest.mark.skipif(not CUDA, reason="needs CUDA"))]
 
 # B, D, L, N, groups (0: B and C shared, given as (B, N, L))
+LONG_SHAPES = [(1, 1, 4096, 1, 0), (2, 24, 4096, 8, 3), (1, 768, 500, 16, 0), (1, 8, 49152, 16, 0)]
 SHAPES = [(1, 1, 1, 1, 0), (2, 8, 2, 8, 0), (2, 24, 63, 16, 3), (1, 8, 500, 16, 2), (3, 5, 130, 7, 0), (1, 768, 40, 16, 0)]
 
 
 def relative_error(value, wanted):
-    return ((value.double() - wanted).norm() / wanted.norm().clamp_min(1e-30)).item()
+    return ((value.double().cpu() - wanted).norm() / wanted.norm().clamp_min(1e-30)).item()
 
 
 def inputs(batch, channels, length, states, groups, seed=0):
@@ -36,8 +52,9 @@ def inputs(batch, channels, length, states, groups, seed=0):
     }
 
 
-def leaves(tensors, dtype):
-    return {name: x.to(dtype).clone().requires_grad_() for name, x in tensors.items()}
+def leaves(tensors, dtype, engine="reference"):
+    """Copies that want a gradient, where the engine can run."""
+    return {name: x.to(DEVICES.get(engine, "cpu"), dtype, copy=True).requires_grad_() for name, x in tensors.items()}
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -45,14 +62,46 @@ def leaves(tensors, dtype):
 def test_selective_scan_equals_the_reference(engine, shape):
     tensors = inputs(*shape)
     z, cotangent = torch.randn_like(tensors["u"]), torch.randn_like(tensors["u"])
-    wanted, ours = leaves(tensors, torch.float64), leaves(tensors, torch.float32)
+    wanted, ours = leaves(tensors, torch.float64), leaves(tensors, torch.float32, engine)
     y, last = selective_scan(**wanted, z=z, delta_softplus=True, return_last_state=True, engine="reference")
     (y * cotangent).sum().backward()
+    z, cotangent = (x.to(ours["u"].device) for x in (z, cotangent))
     got, got_last = selective_scan(**ours, z=z, delta_softplus=True, return_last_state=True, engine=engine)
     (got * cotangent).sum().backward()
     assert got.dtype == torch.float32
     assert relative_error(got, y) <= 1e-5
     assert relative_error(got_last, last) <= 1e-5
+    for name, leaf in ours.items():
+        assert relative_error(leaf.grad, wanted[name].grad) <= 1e-4, name
+
+
+def test_the_tests_definition_is_the_reference():
+    tensors = [x.requires_grad_() for x in inputs(2, 6, 20, 3, 2).values()]
+    y = selective_scan(*tensors[:6], delta_bias=tensors[6], delta_softplus=True, engine="reference")
+    u, delta, A, B, C, D, bias = tensors
+    order = torch.arange(20)[None]
+    got = definition(u, delta[:, None], A[None], B[:, None], C[:, None], D[None], bias[None], order, True)[0]
+    torch.testing.assert_close(got, y)
+    cotangent = torch.randn_like(y)
+    grads = (torch.autograd.grad(x, tensors, cotangent) for x in (got, y))
+    torch.testing.assert_close(*grads)
+
+
+@pytest.mark.parametrize("shape", LONG_SHAPES, ids=str)
+@pytest.mark.parametrize("engine", FAST_ENGINES)
+def test_long_sequences_equal_the_definition(engine, shape):
+    tensors = inputs(*shape)
+    if not shape[4]:
+        tensors |= {name: tensors[name][:, None] for name in "BC"}
+    wanted, ours = leaves(tensors, torch.float64), leaves(tensors, torch.float32, engine)
+    u, delta, A, B, C, D, bias = wanted.values()
+    order = torch.arange(shape[2])[None]
+    y = definition(u, delta[:, None], A[None], B[:, None], C[:, None], D[None], bias[None], order, True)[0]
+    cotangent = torch.randn_like(y)
+    y.backward(cotangent)
+    got = selective_scan(**ours, delta_softplus=True, engine=engine)
+    got.backward(cotangent.to(got))
+    assert relative_error(got, y) <= 1e-5
     for name, leaf in ours.items():
         assert relative_error(leaf.grad, wanted[name].grad) <= 1e-4, name
 
@@ -71,7 +120,7 @@ def test_directional_scan_sums_directions_in_spatial_order(engine):
         "D": torch.randn(directions, channels),
         "delta_bias": torch.randn(directions, channels),
     }
-    wanted, ours = leaves(tensors, torch.float64), leaves(tensors, torch.float32)
+    wanted, ours = leaves(tensors, torch.float64), leaves(tensors, torch.float32, engine)
     cotangent = torch.randn(2, channels, length)
     y = torch.zeros(2, channels, length, dtype=torch.float64)
     for k, order in enumerate(orders):  # the definition: read in order, scan, put back in place
@@ -88,8 +137,9 @@ def test_directional_scan_sums_directions_in_spatial_order(engine):
         )
         y = y.index_add(2, order, walked)
     (y * cotangent).sum().backward()
-    got = directional_scan(**ours, orders=orders, engine=engine)
-    (got * cotangent).sum().backward()
+    device = ours["u"].device
+    got = directional_scan(**ours, orders=orders.to(device), engine=engine)
+    (got * cotangent.to(device)).sum().backward()
     assert relative_error(got, y) <= 1e-5
     for name, leaf in ours.items():
         assert relative_error(leaf.grad, wanted[name].grad) <= 1e-4, name
@@ -107,7 +157,7 @@ def test_extremes_are_finite_and_right(engine, delta, A):
         "B": torch.ones(1, states, length, dtype=torch.float64),
         "C": torch.ones(1, states, length, dtype=torch.float64),
     }
-    wanted, ours = leaves(tensors, torch.float64), leaves(tensors, torch.float32)
+    wanted, ours = leaves(tensors, torch.float64), leaves(tensors, torch.float32, engine)
     y = selective_scan(**wanted, engine="reference")
     y.sum().backward()
     got = selective_scan(**ours, engine=engine)
@@ -120,13 +170,13 @@ def test_extremes_are_finite_and_right(engine, delta, A):
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_zero_input_gives_zero(engine):
-    tensors = {name: x.float() for name, x in inputs(1, 4, 70, 8, 0).items()} | {"u": torch.zeros(1, 4, 70)}
+    tensors = leaves(inputs(1, 4, 70, 8, 0) | {"u": torch.zeros(1, 4, 70)}, torch.float32, engine)
     assert not selective_scan(**tensors, delta_softplus=True, engine=engine).any()
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_inputs_need_not_be_contiguous(engine):
-    tensors = {name: x.float() for name, x in inputs(2, 6, 50, 8, 0).items()}
+    tensors = leaves(inputs(2, 6, 50, 8, 0), torch.float32, engine)
     strided = {name: x.transpose(0, -1).contiguous().transpose(0, -1) for name, x in tensors.items()}
     got, wanted = (selective_scan(**x, delta_softplus=True, engine=engine) for x in (strided, tensors))
     torch.testing.assert_close(got, wanted)
@@ -134,11 +184,11 @@ def test_inputs_need_not_be_contiguous(engine):
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_half_precision_is_scanned_in_float32(engine):
-    tensors = {name: x.bfloat16() for name, x in inputs(1, 4, 64, 8, 0).items()} | {"u": torch.full((1, 4, 64), 1e6).bfloat16()}
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    tensors = leaves(inputs(1, 4, 64, 8, 0) | {"u": torch.full((1, 4, 64), 1e6)}, torch.bfloat16, engine)
+    with torch.autocast(tensors["u"].device.type, dtype=torch.bfloat16):
         got = selective_scan(**tensors, delta_softplus=True, engine=engine)
     assert got.dtype == torch.float32
-    doubles = {name: x.double() for name, x in tensors.items()}
+    doubles = {name: x.double().cpu() for name, x in tensors.items()}
     wanted = selective_scan(**doubles, delta_softplus=True, engine="reference")
     assert relative_error(got, wanted) <= 1e-5
 
@@ -152,8 +202,8 @@ def test_torch_engine_passes_gradcheck():
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_the_operator_is_registered_correctly(engine):
-    u, delta, A, B, C, D, bias = (x.float().requires_grad_() for x in inputs(2, 4, 30, 5, 2).values())
-    order = identity_order(30, torch.device("cpu"))
+    u, delta, A, B, C, D, bias = leaves(inputs(2, 4, 30, 5, 2), torch.float32, engine).values()
+    order = identity_order(30, u.device)
     args = (u, delta[:, None], A[None], B[:, None], C[:, None], D[None], bias[None], order, True, engine)
     args = tuple(x.detach().contiguous().requires_grad_(x.is_floating_point()) if torch.is_tensor(x) else x for x in args)
     torch.library.opcheck(torch.ops.nnunet_mamba.scan.default, args)
@@ -163,6 +213,31 @@ def test_cross_scan_orders_walk_rows_and_columns_and_back():
     rows, columns, rows_back, columns_back = cross_scan_orders(2, 3, torch.device("cpu")).tolist()
     assert rows == [0, 1, 2, 3, 4, 5] and columns == [0, 3, 1, 4, 2, 5]
     assert rows_back == rows[::-1] and columns_back == columns[::-1]
+
+
+def test_slice_scan_orders_read_bands_of_ragged_maps():
+    horizontal, back, vertical, vertical_back = slice_scan_orders(3, 3, 2, 2, torch.device("cpu")).tolist()
+    assert horizontal == [0, 3, 1, 4, 2, 5, 6, 7, 8] and back == horizontal[::-1]
+    assert vertical == [0, 1, 3, 4, 6, 7, 2, 5, 8] and vertical_back == vertical[::-1]
+
+
+@pytest.mark.parametrize("slices", [(2, 2), (2, 4), (4, 2), (4, 4)], ids=str)
+def test_slice_scan_orders_are_permutations_of_every_map(slices):
+    for height in range(1, 10):
+        for width in range(1, 12):
+            orders = slice_scan_orders(height, width, *slices, torch.device("cpu"))
+            assert torch.equal(orders.sort(dim=1).values, torch.arange(height * width).expand(4, -1))
+
+
+@pytest.mark.parametrize("dynamo", [True, False])
+def test_a_block_can_be_exported_to_onnx_and_still_runs(tmp_path, dynamo):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    block, x = VSSBlock(4).eval(), torch.randn(1, 4, 7, 5)
+    file = str(tmp_path / "block.onnx")
+    torch.onnx.export(block, (x,), file, dynamo=dynamo, input_names=["x"], opset_version=18)
+    (got,) = onnxruntime.InferenceSession(file).run(None, {"x": x.numpy()})
+    torch.testing.assert_close(torch.from_numpy(got), block(x).detach(), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -177,6 +252,7 @@ def test_cross_scan_orders_walk_rows_and_columns_and_back():
         ("D", torch.ones(5), r"D: got shape \(5,\), wanted \(4\)"),
         ("delta_bias", torch.ones(1), r"delta_bias: got shape \(1,\), wanted \(4\)"),
         ("engine", "cuda", "engine: got 'cuda', wanted one of reference, torch"),
+        ("engine", "mamba_ssm", "engine: got 'mamba_ssm' for tensors on cpu, wanted them on cuda, or engine 'torch'"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -190,6 +266,12 @@ def test_selective_scan_names_the_wrong_argument(argument, value, message):
     }
     with pytest.raises(ValueError, match=message):
         selective_scan(**arguments | {argument: value})
+
+
+def test_engines_that_know_float32_alone_say_so():
+    tensors = inputs(1, 4, 5, 2, 0)
+    with pytest.raises(ValueError, match="engine: got 'cpu' for float64, wanted float32"):
+        selective_scan(**tensors, engine="cpu")
 
 
 @pytest.mark.parametrize("orders", [torch.tensor([[0, 1, 1]]), torch.tensor([[0, 1, 3]]), torch.tensor([[0, 1]])], ids=str)

@@ -1,0 +1,325 @@
+"""The GPU engine: Triton kernels that walk chunks of an order in parallel, so that one long sequence fills a GPU as well.
+
+Three passes each way: what every chunk adds to a zero state, a scan over chunks for the state that each starts with, and the
+chunks again from there. A program holds some channels and all their states of one chunk, in registers; nothing is multiplied by
+more than a decay. Directions and blocks of channels write to buffers of their own, which are summed afterwards: no atomics, the
+same bits every time.
+"""
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+CHUNK = 16  # steps whose states the backward keeps in registers
+TILE = 128  # channels times states of a program: a warp of four each
+CHUNKS_AT_A_TIME = 64  # in the scan over chunks
+
+
+def checkpoint_shape(batch: int, directions: int, channels: int, states: int, length: int) -> tuple[int, ...]:
+    """The state that every chunk starts with."""
+    return batch, directions, channels, states, triton.cdiv(length, CHUNK)
+
+
+def scan_forward(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor,
+    delta_bias: Tensor,
+    orders: Tensor,
+    delta_softplus: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Shapes as in reference.py, float32 and contiguous; returns the output, the last states and the chunks' first states."""
+    sizes = _Sizes(u, A, B, delta_softplus)
+    added, elapsed = sizes.empty_added(u), sizes.empty_elapsed(u)
+    steering = delta, A, B, C, D, delta_bias, orders
+    with _on(u):
+        _add_up[sizes.grid](u, *steering, added, elapsed, **sizes.constants)
+        starts, last_state = sizes.carry(added, elapsed, A, reverse=False)
+        y = torch.empty_like(delta)
+        _outputs[sizes.grid](u, *steering, starts, y, **sizes.constants)
+    return y.sum(1), last_state, starts
+
+
+def scan_backward(
+    grad_output: Tensor,
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor,
+    delta_bias: Tensor,
+    orders: Tensor,
+    delta_softplus: bool,
+    starts: Tensor,
+) -> tuple[Tensor, ...]:
+    """Gradients to u, delta, A, B, C, D and delta_bias; the states inside a chunk are computed again."""
+    sizes = _Sizes(u, A, B, delta_softplus)
+    added, elapsed = sizes.empty_added(u), sizes.empty_elapsed(u)
+    steering = delta, A, B, C, D, delta_bias, orders
+    with _on(u):
+        _add_up_adjoints[sizes.grid](grad_output, *steering, added, elapsed, **sizes.constants)
+        arriving, _ = sizes.carry(added, elapsed, A, reverse=True)
+        del added, elapsed
+        du, ddelta, dA = torch.empty_like(delta), torch.empty_like(delta), torch.empty_like(starts)
+        dB, dC = (B.new_empty(sizes.blocks, *B.shape) for _ in range(2))
+        _gradients[sizes.grid](grad_output, u, *steering, starts, arriving, du, ddelta, dA, dB, dC, **sizes.constants)
+    dD = (grad_output * u).sum((0, 2)).expand_as(D).contiguous()
+    return du.sum(1), ddelta, dA.sum((0, 4)), dB.sum(0), dC.sum(0), dD, ddelta.sum((0, 3))
+
+
+class _Sizes:
+    """Sizes of one scan, and how its kernels are launched."""
+
+    def __init__(self, u: Tensor, A: Tensor, B: Tensor, delta_softplus: bool):
+        self.batch, channels, length = u.shape
+        self.directions, groups, states = B.shape[1:4]
+        self.chunks = triton.cdiv(length, CHUNK)
+        block_n = triton.next_power_of_2(states)
+        block_c = min(triton.next_power_of_2(channels // groups), max(1, TILE // block_n))
+        self.blocks = triton.cdiv(channels // groups, block_c)
+        self.grid = (self.batch * self.directions * groups * self.blocks * self.chunks,)
+        self.rows = (self.batch * self.directions * channels,)
+        self.state_shape = (self.batch, self.directions, channels, states)
+        self.constants = dict(
+            batch=self.batch, directions=self.directions, channels=channels, groups=groups, length=length,
+            STATES=states, CHUNK=CHUNK, BLOCK_C=block_c, BLOCK_N=block_n, SOFTPLUS=delta_softplus, num_warps=1,
+        )  # fmt: skip
+
+    def empty_added(self, like: Tensor) -> Tensor:
+        return like.new_empty(*self.state_shape, self.chunks)
+
+    def empty_elapsed(self, like: Tensor) -> Tensor:
+        return like.new_empty(*self.state_shape[:3], self.chunks)
+
+    def carry(self, added: Tensor, elapsed: Tensor, A: Tensor, reverse: bool) -> tuple[Tensor, Tensor]:
+        """From what each chunk adds and how long it takes: the state each starts with, and the one after the last."""
+        starts, last = torch.empty_like(added), added.new_empty(self.state_shape)
+        _carry[self.rows](
+            added, elapsed, A, starts, last, self.directions, self.state_shape[2], self.chunks,
+            STATES=self.state_shape[3], BLOCK_J=min(CHUNKS_AT_A_TIME, triton.next_power_of_2(self.chunks)), BLOCK_N=self.constants["BLOCK_N"], REVERSE=reverse,
+        )  # fmt: skip
+        return starts, last
+
+
+def _on(tensor: Tensor):
+    """Kernels run on the current device, which need not be the tensors'."""
+    return torch.cuda.device(tensor.device) if tensor.is_cuda else torch.inference_mode(torch.is_inference_mode_enabled())
+
+
+@triton.jit
+def _place(directions, channels, groups, length, STATES: tl.constexpr, CHUNK: tl.constexpr, BLOCK_C: tl.constexpr):
+    """This program's first step, entry (batch and direction), group entry, block, direction, channels, and which are real."""
+    program = tl.program_id(0)
+    chunks = tl.cdiv(length, CHUNK)
+    share = channels // groups
+    blocks = tl.cdiv(share, BLOCK_C)
+    block = (program // chunks) % blocks
+    steered = (program // chunks // blocks).to(tl.int64)
+    entry = steered // groups
+    inside = block * BLOCK_C + tl.arange(0, BLOCK_C)
+    channel = (steered % groups) * share + inside
+    return program % chunks, entry, steered, block, entry % directions, channel, inside < share
+
+
+@triton.jit
+def _step_size(raw, SOFTPLUS: tl.constexpr):
+    """The step size and its derivative to `raw`."""
+    if SOFTPLUS:
+        power = tl.exp(-tl.abs(raw))
+        plus_one = 1.0 + power
+        # Kahan's log(1 + x): the rounding of 1 + x cancels, so that small steps keep their digits.
+        logarithm = tl.where(plus_one == 1.0, power, power * tl.log(plus_one) / tl.where(plus_one == 1.0, 1.0, plus_one - 1.0))
+        return tl.maximum(raw, 0.0) + logarithm, tl.where(raw > 0.0, 1.0, power) / plus_one
+    else:
+        return raw, tl.full(raw.shape, 1.0, tl.float32)
+
+
+@triton.jit
+def _rows(pointer, rows, position, real):
+    """One value of each row at `position`; rows are `length` apart already."""
+    return tl.load(pointer + rows + position, mask=real, other=0.0)
+
+
+@triton.jit
+def _add_up(
+    u, delta, A, B, C, D, delta_bias, orders, added, elapsed,
+    batch, directions, channels, groups, length,
+    STATES: tl.constexpr, CHUNK: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_N: tl.constexpr, SOFTPLUS: tl.constexpr,
+):  # fmt: skip
+    """What each chunk adds to a zero state (B, K, C, N, chunks), and the sum of its step sizes (B, K, C, chunks)."""
+    chunk, entry, steered, block, k, channel, real = _place(directions, channels, groups, length, STATES, CHUNK, BLOCK_C)
+    n = tl.arange(0, BLOCK_N)
+    steering = k * channels + channel
+    rate = tl.load(A + steering[:, None] * STATES + n[None, :], mask=real[:, None] & (n < STATES)[None, :], other=0.0)
+    bias = tl.load(delta_bias + steering, mask=real, other=0.0)
+    u_rows = (entry // directions * channels + channel) * length
+    delta_rows = (entry * channels + channel) * length
+    B_rows = (steered * STATES + n) * length
+    state = tl.zeros((BLOCK_C, BLOCK_N), tl.float32)
+    total = tl.zeros((BLOCK_C,), tl.float32)
+    for t in range(chunk * CHUNK, min((chunk + 1) * CHUNK, length)):
+        position = tl.load(orders + k * length + t)
+        step, _ = _step_size(_rows(delta, delta_rows, position, real) + bias, SOFTPLUS)
+        drive = step * _rows(u, u_rows, position, real)
+        state = tl.exp(step[:, None] * rate) * state + drive[:, None] * _rows(B, B_rows, position, n < STATES)[None, :]
+        total += step
+    chunks = tl.cdiv(length, CHUNK)
+    row = entry * channels + channel
+    kept = real[:, None] & (n < STATES)[None, :]
+    tl.store(added + (row[:, None] * STATES + n[None, :]) * chunks + chunk, state, mask=kept)
+    tl.store(elapsed + row * chunks + chunk, total, mask=real)
+
+
+@triton.jit
+def _after(decay, added, next_decay, next_added):
+    return decay * next_decay, next_decay * added + next_added
+
+
+@triton.jit
+def _carry(
+    added, elapsed, A, starts, last, directions, channels, chunks,
+    STATES: tl.constexpr, BLOCK_J: tl.constexpr, BLOCK_N: tl.constexpr, REVERSE: tl.constexpr,
+):  # fmt: skip
+    """For one channel of one entry: the state before every chunk (after it, with REVERSE), and the last one."""
+    row = tl.program_id(0).to(tl.int64)
+    k = (row // channels) % directions
+    n = tl.arange(0, BLOCK_N)
+    rate = tl.load(A + (k * channels + row % channels) * STATES + n, mask=n < STATES, other=0.0)
+    state = tl.zeros((BLOCK_N,), tl.float32)
+    for first in range(0, chunks, BLOCK_J):
+        j = first + tl.arange(0, BLOCK_J)
+        at = chunks - 1 - j if REVERSE else j
+        following = at - 1 if REVERSE else at + 1
+        cell = (row * STATES + n)[None, :] * chunks
+        kept = (j < chunks)[:, None] & (n < STATES)[None, :]
+        time = tl.load(elapsed + row * chunks + at, mask=j < chunks, other=0.0)
+        plus = tl.load(added + cell + at[:, None], mask=kept, other=0.0)
+        tl.store(starts + cell + at[:, None], tl.broadcast_to(state[None, :], (BLOCK_J, BLOCK_N)), mask=kept & (j == first)[:, None])
+        decay, inner = tl.associative_scan((tl.exp(time[:, None] * rate[None, :]), plus), 0, _after)
+        after = decay * state[None, :] + inner
+        inside = (j + 1 < min(first + BLOCK_J, chunks))[:, None] & (n < STATES)[None, :]
+        tl.store(starts + cell + following[:, None], after, mask=inside)
+        state = tl.sum(tl.where((j == first + BLOCK_J - 1)[:, None], after, 0.0), 0)
+    tl.store(last + row * STATES + n, state, mask=n < STATES)
+
+
+@triton.jit
+def _outputs(
+    u, delta, A, B, C, D, delta_bias, orders, starts, y,
+    batch, directions, channels, groups, length,
+    STATES: tl.constexpr, CHUNK: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_N: tl.constexpr, SOFTPLUS: tl.constexpr,
+):  # fmt: skip
+    """Every direction's output (B, K, C, L), in spatial order."""
+    chunk, entry, steered, block, k, channel, real = _place(directions, channels, groups, length, STATES, CHUNK, BLOCK_C)
+    n = tl.arange(0, BLOCK_N)
+    steering = k * channels + channel
+    kept = real[:, None] & (n < STATES)[None, :]
+    rate = tl.load(A + steering[:, None] * STATES + n[None, :], mask=kept, other=0.0)
+    bias = tl.load(delta_bias + steering, mask=real, other=0.0)
+    skip = tl.load(D + steering, mask=real, other=0.0)
+    u_rows = (entry // directions * channels + channel) * length
+    delta_rows = (entry * channels + channel) * length
+    B_rows = (steered * STATES + n) * length
+    cells = ((entry * channels + channel)[:, None] * STATES + n[None, :]) * tl.cdiv(length, CHUNK) + chunk
+    state = tl.load(starts + cells, mask=kept, other=0.0)
+    for t in range(chunk * CHUNK, min((chunk + 1) * CHUNK, length)):
+        position = tl.load(orders + k * length + t)
+        step, _ = _step_size(_rows(delta, delta_rows, position, real) + bias, SOFTPLUS)
+        u_t = _rows(u, u_rows, position, real)
+        B_t, C_t = _rows(B, B_rows, position, n < STATES), _rows(C, B_rows, position, n < STATES)
+        state = tl.exp(step[:, None] * rate) * state + (step * u_t)[:, None] * B_t[None, :]
+        tl.store(y + delta_rows + position, tl.sum(state * C_t[None, :], 1) + skip * u_t, mask=real)
+
+
+@triton.jit
+def _add_up_adjoints(
+    grad_y, delta, A, B, C, D, delta_bias, orders, added, elapsed,
+    batch, directions, channels, groups, length,
+    STATES: tl.constexpr, CHUNK: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_N: tl.constexpr, SOFTPLUS: tl.constexpr,
+):  # fmt: skip
+    """The gradient to the state before each chunk that comes from the chunk's own outputs, and the sum of its step sizes."""
+    chunk, entry, steered, block, k, channel, real = _place(directions, channels, groups, length, STATES, CHUNK, BLOCK_C)
+    n = tl.arange(0, BLOCK_N)
+    steering = k * channels + channel
+    kept = real[:, None] & (n < STATES)[None, :]
+    rate = tl.load(A + steering[:, None] * STATES + n[None, :], mask=kept, other=0.0)
+    bias = tl.load(delta_bias + steering, mask=real, other=0.0)
+    grad_rows = (entry // directions * channels + channel) * length
+    delta_rows = (entry * channels + channel) * length
+    C_rows = (steered * STATES + n) * length
+    adjoint = tl.zeros((BLOCK_C, BLOCK_N), tl.float32)
+    total = tl.zeros((BLOCK_C,), tl.float32)
+    first, stop = chunk * CHUNK, min((chunk + 1) * CHUNK, length)
+    for back in range(0, stop - first):
+        position = tl.load(orders + k * length + stop - 1 - back)
+        step, _ = _step_size(_rows(delta, delta_rows, position, real) + bias, SOFTPLUS)
+        grad = _rows(grad_y, grad_rows, position, real)
+        C_t = _rows(C, C_rows, position, n < STATES)
+        adjoint = tl.exp(step[:, None] * rate) * (adjoint + grad[:, None] * C_t[None, :])
+        total += step
+    chunks = tl.cdiv(length, CHUNK)
+    row = entry * channels + channel
+    tl.store(added + (row[:, None] * STATES + n[None, :]) * chunks + chunk, adjoint, mask=kept)
+    tl.store(elapsed + row * chunks + chunk, total, mask=real)
+
+
+@triton.jit
+def _gradients(
+    grad_y, u, delta, A, B, C, D, delta_bias, orders, starts, arriving, du, ddelta, dA, dB, dC,
+    batch, directions, channels, groups, length,
+    STATES: tl.constexpr, CHUNK: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_N: tl.constexpr, SOFTPLUS: tl.constexpr,
+):  # fmt: skip
+    """du and ddelta (B, K, C, L), dA (B, K, C, N, chunks), dB and dC (blocks, B, K, G, N, L)."""
+    chunk, entry, steered, block, k, channel, real = _place(directions, channels, groups, length, STATES, CHUNK, BLOCK_C)
+    n = tl.arange(0, BLOCK_N)
+    steering = k * channels + channel
+    kept = real[:, None] & (n < STATES)[None, :]
+    rate = tl.load(A + steering[:, None] * STATES + n[None, :], mask=kept, other=0.0)
+    bias = tl.load(delta_bias + steering, mask=real, other=0.0)
+    skip = tl.load(D + steering, mask=real, other=0.0)
+    u_rows = (entry // directions * channels + channel) * length
+    delta_rows = (entry * channels + channel) * length
+    B_rows = (steered * STATES + n) * length
+    part_rows = B_rows + block * (batch * directions * groups).to(tl.int64) * STATES * length
+    cells = ((entry * channels + channel)[:, None] * STATES + n[None, :]) * tl.cdiv(length, CHUNK) + chunk
+    state = tl.load(starts + cells, mask=kept, other=0.0)
+    adjoint = tl.load(arriving + cells, mask=kept, other=0.0)
+    rate_gradient = tl.zeros((BLOCK_C, BLOCK_N), tl.float32)
+    ends = tl.full((BLOCK_C,), length, tl.int32)
+    before = ()
+    for i in tl.static_range(CHUNK):  # steps behind the end of the sequence have size zero: they change nothing
+        t = chunk * CHUNK + i
+        live = t < ends
+        position = tl.load(orders + k * length + t, mask=t < length, other=0)
+        step, _ = _step_size(_rows(delta, delta_rows, position, real & live) + bias, SOFTPLUS)
+        step = tl.where(live, step, 0.0)
+        drive = step * _rows(u, u_rows, position, real)
+        before = before + (state,)
+        state = tl.exp(step[:, None] * rate) * state + drive[:, None] * _rows(B, B_rows, position, n < STATES)[None, :]
+    for back in tl.static_range(CHUNK):
+        t = chunk * CHUNK + CHUNK - 1 - back
+        live = t < ends
+        position = tl.load(orders + k * length + t, mask=t < length, other=0)
+        step, slope = _step_size(_rows(delta, delta_rows, position, real & live) + bias, SOFTPLUS)
+        step = tl.where(live, step, 0.0)
+        u_t = _rows(u, u_rows, position, real)
+        grad = _rows(grad_y, u_rows, position, real & live)
+        B_t, C_t = _rows(B, B_rows, position, n < STATES), _rows(C, B_rows, position, n < STATES)
+        decayed = tl.exp(step[:, None] * rate) * before[CHUNK - 1 - back]
+        adjoint += grad[:, None] * C_t[None, :]
+        after = decayed + (step * u_t)[:, None] * B_t[None, :]
+        along_B = tl.sum(adjoint * B_t[None, :], 1)
+        through_decay = adjoint * decayed
+        rate_gradient += through_decay * step[:, None]
+        step_gradient = along_B * u_t + tl.sum(through_decay * rate, 1)
+        tl.store(ddelta + delta_rows + position, step_gradient * slope, mask=real & live)
+        tl.store(du + delta_rows + position, along_B * step + grad * skip, mask=real & live)
+        tl.store(dB + part_rows + position, tl.sum(adjoint * (step * u_t)[:, None], 0), mask=(n < STATES) & (t < tl.full((BLOCK_N,), length, tl.int32)))
+        tl.store(dC + part_rows + position, tl.sum(after * grad[:, None], 0), mask=(n < STATES) & (t < tl.full((BLOCK_N,), length, tl.int32)))
+        adjoint *= tl.exp(step[:, None] * rate)
+    tl.store(dA + cells, rate_gradient, mask=kept)
