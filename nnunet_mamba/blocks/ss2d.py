@@ -4,7 +4,7 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import silu
+from torch.nn.functional import linear, silu
 
 from nnunet_mamba.ops import cross_scan_orders, directional_scan
 
@@ -52,21 +52,32 @@ class SS2D(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[1:3]
-        x, z = self.in_proj(x).chunk(2, dim=-1)
-        x = silu(self.conv2d(x.permute(0, 3, 1, 2)))
-        y = self._scan(x.flatten(2), cross_scan_orders(height, width, x.device))
-        y = self.out_norm(y.transpose(1, 2).unflatten(1, (height, width)))
-        return self.out_proj(y * silu(z))
+        x = x.flatten(1, 2)
+        into_scan, into_gate = self.in_proj.weight.chunk(2)
+        z = linear(x, into_gate)
+        x = _project(into_scan, x.transpose(1, 2)).unflatten(2, (height, width))  # channels first, as the scan wants them
+        x = silu(self.conv2d(x)).flatten(2)
+        y = self._scan(x, cross_scan_orders(height, width, x.device))
+        y = self.out_norm(y.transpose(1, 2))
+        return self.out_proj(y * silu(z)).unflatten(1, (height, width))
 
     def _scan(self, x: Tensor, orders: Tensor) -> Tensor:
-        """(B, D, L) -> (B, D, L), in float32 or better."""
+        """(B, D, L) -> (B, D, L), in float32 or better.
+
+        What steers the scan is projected part by part: parts of one projection would have to be copied out of it.
+        """
         with torch.autocast(device_type=x.device.type, enabled=False):
             x = x.to(torch.promote_types(x.dtype, torch.float32))
-            steered = torch.einsum("bdl,kcd->bkcl", x, self.x_proj_weight)
-            dt, B, C = steered.split([self.dt_rank, self.d_state, self.d_state], dim=2)
+            parts = self.x_proj_weight.split([self.dt_rank, self.d_state, self.d_state], dim=1)
+            dt, B, C = (_project(part.flatten(0, 1), x).unflatten(1, (DIRECTIONS, -1)) for part in parts)
             delta = torch.einsum("bkrl,kdr->bkdl", dt, self.dt_projs_weight)
             A = -torch.exp(self.A_logs).view(DIRECTIONS, self.d_inner, self.d_state)
             return directional_scan(x, delta, A, B, C, self.Ds.view(DIRECTIONS, -1), self.dt_projs_bias, orders)
+
+
+def _project(weight: Tensor, x: Tensor) -> Tensor:
+    """(O, I), (B, I, L) -> (B, O, L). `weight @ x` would fold the batch into L and copy the map for it."""
+    return torch.bmm(weight.expand(len(x), -1, -1), x)
 
 
 class VSSBlock(nn.Module):

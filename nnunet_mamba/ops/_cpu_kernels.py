@@ -17,7 +17,6 @@ from nnunet_mamba.ops._simd import (
     flush_denormals,
     fma,
     load,
-    prefetch,
     restore_denormals,
     row_sums,
     softplus_and_slope,
@@ -28,6 +27,7 @@ from nnunet_mamba.ops._simd import (
 
 CHUNK = 64  # steps between two checkpoints: the states of one chunk stay in the L2 cache while the backward recomputes them
 SEGMENT = 4 * CHUNK
+FLUSH = 4  # chunks
 TILE = LANES * LANES
 
 
@@ -45,10 +45,10 @@ def scratch_size(rows, states, blocks):
     """Floats that either kernel carves its panels and tiles from, for items of at most so many blocks."""
     width = (states + LANES - 1) // LANES * LANES
     panels = rows * (4 * LANES + 4 * width)
-    shared = LANES * (blocks * states + states) + TILE + 3 * LANES
-    forward_only = CHUNK * (3 * LANES + 2 * width)
-    backward_only = LANES * ((2 * CHUNK + 2) * states + 2 * width)
-    return panels + shared + max(forward_only, backward_only)
+    per_state = LANES * width * (blocks + 2)
+    near = CHUNK * (5 * LANES + 2 * width)
+    recomputed = LANES * width * (2 * CHUNK + 1)
+    return panels + per_state + near + recomputed + TILE + 3 * LANES
 
 
 @_jit()
@@ -222,8 +222,11 @@ def forward(
                             store(Cs, t * width + n, load(C_panel, r * width + n))
                     saved = ((b * directions + k) * chunks + start // CHUNK) * states * channels + channel
                     for n in range(states):
-                        for i in range(count):
-                            checkpoints[saved + n * channels + i] = state[here + n * LANES + i]
+                        if count == LANES:
+                            store(checkpoints, saved + n * channels, load(state, here + n * LANES))
+                        else:
+                            for i in range(count):
+                                checkpoints[saved + n * channels + i] = state[here + n * LANES + i]
                     fours = states - states % 4
                     for n in range(0, fours, 4):
                         at = here + n * LANES
@@ -305,6 +308,7 @@ def backward(
     b, g, part, first_block, last_block, first_direction, last_direction, block_part = item
     share = channels // groups
     width = (states + LANES - 1) // LANES * LANES
+    padded = (states + 3) // 4 * 4
     chunks = (length + CHUNK - 1) // CHUNK
     u_panel, at = _carve(scratch, _first_line(scratch), rows * LANES)
     step_panel, at = _carve(scratch, at, rows * LANES)
@@ -315,16 +319,23 @@ def backward(
     dB_panel, at = _carve(scratch, at, rows * width)
     dC_panel, at = _carve(scratch, at, rows * width)
     tile, at = _carve(scratch, at, TILE)
-    rate, at = _carve(scratch, at, states * LANES)
+    rate, at = _carve(scratch, at, padded * LANES)
+    rate[:] = 0
     lane, at = _carve(scratch, at, 2 * LANES)
-    carried, at = _carve(scratch, at, (last_block - first_block) * states * LANES)
-    visited, at = _carve(scratch, at, (CHUNK + 1) * states * LANES)
-    decays, at = _carve(scratch, at, CHUNK * states * LANES)
-    dA_sum, at = _carve(scratch, at, states * LANES)
-    dB_terms, at = _carve(scratch, at, width * LANES)
-    dB_terms[:] = 0
-    dC_terms, at = _carve(scratch, at, width * LANES)
-    dC_terms[:] = 0
+    dA_sum, at = _carve(scratch, at, padded * LANES)
+    carried, at = _carve(scratch, at, (last_block - first_block) * padded * LANES)
+    # One chunk in visiting order, as in `forward`, and its states four by four, so that one four of all steps fits the L1 cache.
+    steps, at = _carve(scratch, at, CHUNK * LANES)
+    drives, at = _carve(scratch, at, CHUNK * LANES)
+    grads, at = _carve(scratch, at, CHUNK * LANES)
+    dsteps, at = _carve(scratch, at, CHUNK * LANES)
+    ddrives, at = _carve(scratch, at, CHUNK * LANES)
+    Bs, at = _carve(scratch, at, CHUNK * width)
+    Cs, at = _carve(scratch, at, CHUNK * width)
+    visited, at = _carve(scratch, at, width * (CHUNK + 1) * LANES)
+    decays, at = _carve(scratch, at, width * CHUNK * LANES)
+    visited[:] = 0
+    decays[:] = 0
     zero = splat(0.0)
     to_natural = splat(1 / LOG2_E)
     for k in range(first_direction, last_direction):
@@ -337,12 +348,15 @@ def backward(
                 count = min(LANES, states - n)
                 _fill(B, (steering + n) * length + low, length, count, size, B_panel, n, width)
                 _fill(C, (steering + n) * length + low, length, count, size, C_panel, n, width)
+            for j in range(size):
+                for n in range(states, padded):
+                    C_panel[j * width + n] = 0  # states that pad a four get no gradient, and pass none on
             dB_panel[: size * width] = 0
             dC_panel[: size * width] = 0
             for block in range(first_block, last_block):
                 channel = g * share + block * LANES
                 count = min(LANES, share - block * LANES)
-                here = (block - first_block) * states * LANES
+                here = (block - first_block) * padded * LANES
                 entry = (b * channels + channel) * length + low
                 _fill(u, entry, length, count, size, u_panel, 0, LANES)
                 _fill(grad_y, entry, length, count, size, grad_panel, 0, LANES)
@@ -356,67 +370,125 @@ def backward(
                 for j in range(size if count < LANES else 0):
                     for i in range(count, LANES):
                         grad_panel[j * LANES + i] = 0  # repeated channels must not count in dB and dC
+                dA_sum[:] = 0
+                dD_sum, bias_sum = zero, zero
                 for chunk in range((last - 1) // CHUNK, first // CHUNK - 1, -1):
                     start, stop = chunk * CHUNK, min((chunk + 1) * CHUNK, last)
-                    for t in range(start, stop):
-                        r = orders[k, t] - low
-                        for panel in (u_panel, step_panel, slopes, grad_panel):
-                            prefetch(panel, r * LANES)
-                        for panel in (B_panel, C_panel, dB_panel, dC_panel):
-                            prefetch(panel, r * width)
+                    for t in range(stop - start):
+                        r = orders[k, start + t] - low
+                        step = load(step_panel, r * LANES)
+                        store(steps, t * LANES, step)
+                        store(drives, t * LANES, step * load(u_panel, r * LANES))
+                        store(grads, t * LANES, load(grad_panel, r * LANES))
+                        store(dsteps, t * LANES, zero)
+                        store(ddrives, t * LANES, zero)
+                        for n in range(0, width, LANES):
+                            store(Bs, t * width + n, load(B_panel, r * width + n))
+                            store(Cs, t * width + n, load(C_panel, r * width + n))
                     saved = ((b * directions + k) * chunks + chunk) * states * channels + channel
                     for n in range(states):
-                        for i in range(LANES):
-                            visited[n * LANES + i] = checkpoints[saved + n * channels + min(i, count - 1)]
-                    for t in range(start, stop):
-                        r = orders[k, t] - low
-                        step = load(step_panel, r * LANES)
-                        stepped = step * load(u_panel, r * LANES)
-                        at = (t - start) * states * LANES
-                        for n in range(states):
-                            decay = exp2(step * load(rate, n * LANES))
-                            h = load(visited, at + n * LANES)
-                            store(decays, at + n * LANES, decay)
-                            h = fma(decay, h, stepped * broadcast(B_panel, r * width + n))
-                            store(visited, at + (states + n) * LANES, h)
-                    dA_sum[:] = 0
-                    dD_sum = zero
-                    bias_sum = zero
-                    for t in range(stop - 1, start - 1, -1):
-                        r = orders[k, t] - low
-                        step = load(step_panel, r * LANES)
-                        u_t = load(u_panel, r * LANES)
-                        grad = load(grad_panel, r * LANES)
-                        stepped = step * u_t
-                        dstepped = zero
-                        dstep = zero
-                        at = (t - start) * states * LANES
-                        for n in range(states):
-                            dh = fma(grad, broadcast(C_panel, r * width + n), load(carried, here + n * LANES))
-                            store(dC_terms, n * LANES, grad * load(visited, at + (states + n) * LANES))
-                            store(dB_terms, n * LANES, dh * stepped)
-                            dstepped = fma(dh, broadcast(B_panel, r * width + n), dstepped)
-                            dh = dh * load(decays, at + n * LANES)
-                            store(carried, here + n * LANES, dh)
-                            dexponent = dh * load(visited, at + n * LANES)
-                            dstep = fma(dexponent, load(rate, n * LANES), dstep)
-                            store(dA_sum, n * LANES, fma(dexponent, step, load(dA_sum, n * LANES)))
+                        row_at = (n // 4 * (CHUNK + 1) * 4 + n % 4) * LANES
+                        if count == LANES:
+                            store(visited, row_at, load(checkpoints, saved + n * channels))
+                        else:
+                            for i in range(LANES):
+                                visited[row_at + i] = checkpoints[saved + n * channels + min(i, count - 1)]
+                    for n in range(0, padded, 4):
+                        four, four_decays = n * (CHUNK + 1) * LANES, n * CHUNK * LANES
+                        rate0, rate1 = load(rate, n * LANES), load(rate, (n + 1) * LANES)
+                        rate2, rate3 = load(rate, (n + 2) * LANES), load(rate, (n + 3) * LANES)
+                        h0, h1 = load(visited, four), load(visited, four + LANES)
+                        h2, h3 = load(visited, four + 2 * LANES), load(visited, four + 3 * LANES)
+                        for t in range(stop - start):
+                            step, drive = load(steps, t * LANES), load(drives, t * LANES)
+                            steer = t * width + n
+                            after, now = four + (t + 1) * 4 * LANES, four_decays + t * 4 * LANES
+                            decay0, decay1 = exp2(step * rate0), exp2(step * rate1)
+                            decay2, decay3 = exp2(step * rate2), exp2(step * rate3)
+                            h0 = fma(decay0, h0, drive * broadcast(Bs, steer))
+                            h1 = fma(decay1, h1, drive * broadcast(Bs, steer + 1))
+                            h2 = fma(decay2, h2, drive * broadcast(Bs, steer + 2))
+                            h3 = fma(decay3, h3, drive * broadcast(Bs, steer + 3))
+                            store(decays, now, decay0)
+                            store(decays, now + LANES, decay1)
+                            store(decays, now + 2 * LANES, decay2)
+                            store(decays, now + 3 * LANES, decay3)
+                            store(visited, after, h0)
+                            store(visited, after + LANES, h1)
+                            store(visited, after + 2 * LANES, h2)
+                            store(visited, after + 3 * LANES, h3)
+                        at = here + n * LANES
+                        dh0, dh1 = load(carried, at), load(carried, at + LANES)
+                        dh2, dh3 = load(carried, at + 2 * LANES), load(carried, at + 3 * LANES)
+                        dA0, dA1 = load(dA_sum, n * LANES), load(dA_sum, (n + 1) * LANES)
+                        dA2, dA3 = load(dA_sum, (n + 2) * LANES), load(dA_sum, (n + 3) * LANES)
+                        for t in range(stop - start - 1, -1, -1):
+                            step, drive, grad = load(steps, t * LANES), load(drives, t * LANES), load(grads, t * LANES)
+                            steer = t * width + n
+                            before, now = four + t * 4 * LANES, four_decays + t * 4 * LANES
+                            after = before + 4 * LANES
+                            dh0 = fma(grad, broadcast(Cs, steer), dh0)
+                            dh1 = fma(grad, broadcast(Cs, steer + 1), dh1)
+                            dh2 = fma(grad, broadcast(Cs, steer + 2), dh2)
+                            dh3 = fma(grad, broadcast(Cs, steer + 3), dh3)
+                            store(visited, after, grad * load(visited, after))  # the state is not needed again: now dC's terms
+                            store(visited, after + LANES, grad * load(visited, after + LANES))
+                            store(visited, after + 2 * LANES, grad * load(visited, after + 2 * LANES))
+                            store(visited, after + 3 * LANES, grad * load(visited, after + 3 * LANES))
+                            ddrive = fma(dh0, broadcast(Bs, steer), load(ddrives, t * LANES))
+                            ddrive = fma(dh1, broadcast(Bs, steer + 1), ddrive)
+                            ddrive = fma(dh2, broadcast(Bs, steer + 2), ddrive)
+                            store(ddrives, t * LANES, fma(dh3, broadcast(Bs, steer + 3), ddrive))
+                            decay0, decay1 = load(decays, now), load(decays, now + LANES)
+                            decay2, decay3 = load(decays, now + 2 * LANES), load(decays, now + 3 * LANES)
+                            store(decays, now, dh0 * drive)  # nor is the decay: now dB's terms
+                            store(decays, now + LANES, dh1 * drive)
+                            store(decays, now + 2 * LANES, dh2 * drive)
+                            store(decays, now + 3 * LANES, dh3 * drive)
+                            dh0, dh1, dh2, dh3 = dh0 * decay0, dh1 * decay1, dh2 * decay2, dh3 * decay3
+                            dexponent0 = dh0 * load(visited, before)
+                            dexponent1 = dh1 * load(visited, before + LANES)
+                            dexponent2 = dh2 * load(visited, before + 2 * LANES)
+                            dexponent3 = dh3 * load(visited, before + 3 * LANES)
+                            dstep = fma(dexponent0, rate0, load(dsteps, t * LANES))
+                            dstep = fma(dexponent1, rate1, dstep)
+                            dstep = fma(dexponent2, rate2, dstep)
+                            store(dsteps, t * LANES, fma(dexponent3, rate3, dstep))
+                            dA0, dA1 = fma(dexponent0, step, dA0), fma(dexponent1, step, dA1)
+                            dA2, dA3 = fma(dexponent2, step, dA2), fma(dexponent3, step, dA3)
+                        store(carried, at, dh0)
+                        store(carried, at + LANES, dh1)
+                        store(carried, at + 2 * LANES, dh2)
+                        store(carried, at + 3 * LANES, dh3)
+                        store(dA_sum, n * LANES, dA0)
+                        store(dA_sum, (n + 1) * LANES, dA1)
+                        store(dA_sum, (n + 2) * LANES, dA2)
+                        store(dA_sum, (n + 3) * LANES, dA3)
+                    for t in range(stop - start):
+                        r = orders[k, start + t] - low
                         for n in range(0, width, LANES):
                             to = r * width + n
-                            store(dB_panel, to, load(dB_panel, to) + row_sums(dB_terms, n * LANES))
-                            store(dC_panel, to, load(dC_panel, to) + row_sums(dC_terms, n * LANES))
-                        ddelta_t = fma(dstepped, u_t, dstep * to_natural) * load(slopes, r * LANES)
-                        store(grad_panel, r * LANES, fma(dstepped, step, skip * grad))  # now du
+                            terms = n * CHUNK * LANES + t * 4 * LANES
+                            store(dB_panel, to, load(dB_panel, to) + row_sums(decays, terms, CHUNK * 4 * LANES))
+                            terms = n * (CHUNK + 1) * LANES + (t + 1) * 4 * LANES
+                            store(dC_panel, to, load(dC_panel, to) + row_sums(visited, terms, (CHUNK + 1) * 4 * LANES))
+                        u_t, grad = load(u_panel, r * LANES), load(grads, t * LANES)
+                        ddrive = load(ddrives, t * LANES)
+                        ddelta_t = fma(ddrive, u_t, load(dsteps, t * LANES) * to_natural) * load(slopes, r * LANES)
+                        store(grad_panel, r * LANES, fma(ddrive, load(steps, t * LANES), skip * grad))  # now du
                         store(slopes, r * LANES, ddelta_t)  # now ddelta
                         dD_sum = fma(grad, u_t, dD_sum)
                         bias_sum = bias_sum + ddelta_t
-                    store(lane, 0, dD_sum)
-                    store(lane, LANES, bias_sum)
-                    for i in range(count):
-                        dD[row + i] += lane[i]
-                        ddelta_bias[row + i] += lane[LANES + i]
-                        for n in range(states):
-                            dA[(row + i) * states + n] += dA_sum[n * LANES + i]
+                    if chunk % FLUSH == 0 or chunk == first // CHUNK:  # before the rounding of float32 adds up
+                        store(lane, 0, dD_sum)
+                        store(lane, LANES, bias_sum)
+                        for i in range(count):
+                            dD[row + i] += lane[i]
+                            ddelta_bias[row + i] += lane[LANES + i]
+                            for n in range(states):
+                                dA[(row + i) * states + n] += dA_sum[n * LANES + i]
+                        dA_sum[:] = 0
+                        dD_sum, bias_sum = zero, zero
                 to = part * batch * channels * length + entry
                 _drain(grad_panel, 0, LANES, count, size, du, to, length, tile, k > first_direction)
                 _drain(slopes, 0, LANES, count, size, ddelta, row * length + low, length, tile, False)

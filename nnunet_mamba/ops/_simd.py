@@ -178,21 +178,6 @@ def store(typingctx, array, index, value):
 
 
 @intrinsic
-def prefetch(typingctx, array, index):
-    """Ask for the cache line of array[index]."""
-
-    def codegen(context, builder, signature, args):
-        byte = ir.IntType(8).as_pointer()
-        pointer = builder.bitcast(_pointer(context, builder, signature.args[0], *args), byte)
-        request = ir.FunctionType(ir.VoidType(), [byte, _INT, _INT, _INT])
-        function = cgutils.get_or_insert_function(builder.module, request, "llvm.prefetch.p0")
-        builder.call(function, [pointer, *(ir.Constant(_INT, x) for x in (0, 3, 1))])
-        return context.get_dummy_value()
-
-    return types.void(array, types.intp), codegen
-
-
-@intrinsic
 def fma(typingctx, a, b, c):
     """a * b + c."""
     return lanes(a, b, c), lambda context, builder, signature, args: _fma(builder, *args)
@@ -285,18 +270,19 @@ def transpose(typingctx, source, start, stride, count, target, target_start, tar
 
 
 @intrinsic
-def row_sums(typingctx, array, index):
-    """The sums of 16 vectors that lie one after the other from `index` on, as one vector."""
+def row_sums(typingctx, array, index, stride):
+    """The sums of 16 vectors, as one vector: four of them lie one after the other from `index` on, the next four `stride` later."""
 
     def codegen(context, builder, signature, args):
-        array, index = args
+        array, index, stride = args
         rows = []
         for i in range(LANES):
-            at = builder.add(index, ir.Constant(index.type, i * LANES))
+            at = builder.add(index, builder.mul(stride, ir.Constant(stride.type, i // 4)))
+            at = builder.add(at, ir.Constant(index.type, i % 4 * LANES))
             rows.append(_load(builder, _pointer(context, builder, signature.args[0], array, at)))
         return _row_sums(builder, rows)
 
-    return lanes(array, types.intp), codegen
+    return lanes(array, types.intp, types.intp), codegen
 
 
 def _binary(operation, emit):
