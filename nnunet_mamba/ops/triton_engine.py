@@ -6,10 +6,15 @@ more than a decay. Directions and blocks of channels write to buffers of their o
 same bits every time.
 """
 
+import logging
+from functools import lru_cache
+
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+
+logger = logging.getLogger("nnunet_mamba")
 
 CHUNK = 16  # steps whose states the backward keeps in registers
 TILE = 128  # channels times states of a program: a warp of four each
@@ -33,6 +38,7 @@ def scan_forward(
     delta_softplus: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Shapes as in reference.py, float32 and contiguous; returns the output, the last states and the chunks' first states."""
+    _announce()
     sizes = _Sizes(u, A, B, delta_softplus)
     added, elapsed = sizes.empty_added(u), sizes.empty_elapsed(u)
     steering = delta, A, B, C, D, delta_bias, orders
@@ -70,6 +76,11 @@ def scan_backward(
         _gradients[sizes.grid](grad_output, u, *steering, starts, arriving, du, ddelta, dA, dB, dC, **sizes.constants)
     dD = (grad_output * u).sum((0, 2)).expand_as(D).contiguous()
     return du.sum(1), ddelta, dA.sum((0, 4)), dB.sum(0), dC.sum(0), dD, ddelta.sum((0, 3))
+
+
+@lru_cache(maxsize=None)
+def _announce() -> None:
+    logger.info("Triton compiles the scan's kernels at their first call (some ten seconds, once: cached on disk) ...")
 
 
 class _Sizes:

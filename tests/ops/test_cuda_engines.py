@@ -1,5 +1,6 @@
 """What the GPU engines do around their kernels, as far as a machine without a GPU can tell."""
 
+import os
 import subprocess
 import sys
 import types
@@ -32,8 +33,6 @@ for capability in (80, 90):
 def test_triton_kernels_compile_for_gpus(kernel, tmp_path):
     """The interpreter takes more than the compiler does. A chunk of 4 steps, unrolled, stands for one of 16."""
     pytest.importorskip("triton")
-    import os
-
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     command = [sys.executable, "-c", COMPILE, kernel]
     done = subprocess.run(command, env=environment | {"TRITON_CACHE_DIR": str(tmp_path)}, capture_output=True, text=True)
