@@ -57,9 +57,13 @@ class SS2D(nn.Module):
         z = linear(x, into_gate)
         x = _project(into_scan, x.transpose(1, 2)).unflatten(2, (height, width))  # channels first, as the scan wants them
         x = silu(self.conv2d(x)).flatten(2)
-        y = self._scan(x, cross_scan_orders(height, width, x.device))
+        y = self._scan(x, self.orders(height, width, x.device))
         y = self.out_norm(y.transpose(1, 2))
         return self.out_proj(y * silu(z)).unflatten(1, (height, width))
+
+    def orders(self, height: int, width: int, device: torch.device) -> Tensor:
+        """The four ways to walk a map, (4, height * width) positions each."""
+        return cross_scan_orders(height, width, device)
 
     def _scan(self, x: Tensor, orders: Tensor) -> Tensor:
         """(B, D, L) -> (B, D, L), in float32 or better.

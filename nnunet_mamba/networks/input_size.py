@@ -18,9 +18,18 @@ def check_input_size(network: str, input_size: Sequence[int]) -> tuple[int, int]
     return int(size[0]), int(size[1])
 
 
-def padded_size(size: tuple[int, int]) -> tuple[int, int]:
-    """The next multiples of 32."""
-    return tuple(-(-length // STRIDE) * STRIDE for length in size)
+def padded_size(size: tuple[int, int], stride: int = STRIDE) -> tuple[int, int]:
+    """The next multiples of `stride`."""
+    return tuple(-(-length // stride) * stride for length in size)
+
+
+def check_channels(network: nn.Module, x: Tensor) -> None:
+    """A ValueError where `x` is not (B, network.in_channels, H, W)."""
+    if x.dim() != 4 or x.shape[1] != network.in_channels:
+        raise ValueError(
+            f"{type(network).__name__}: got an input of shape {tuple(x.shape)}, wanted (B, {network.in_channels}, H, W): "
+            "build the network with the in_channels of the images"
+        )
 
 
 def check_input(network: nn.Module, x: Tensor) -> None:

@@ -67,7 +67,20 @@ DA_MAMBANET = (
     (r"^conv_final\.", "heads.seg_layers.decoder."),
     (r"^conv_out\.", "heads.seg_layers.layer."),
 )
-_TABLES = {"DAMambaNet": DA_MAMBANET}
+SLICEMAMBA = (
+    (r"^smunet\.", ""),
+    (r"\bself_attention\.", "scan."),
+    (r"\bln_1\.", "norm."),
+    (r"^patch_embed\.proj\.", "embedding.projection."),
+    (r"^patch_embed\.", "embedding."),
+    (r"^layers\.(\d)\.blocks\.", r"encoder.\1."),
+    (r"^layers\.(\d)\.downsample\.", r"merging.\1."),
+    (r"^layers_up\.(\d)\.blocks\.", r"decoder.\1."),
+    (r"^layers_up\.(\d)\.upsample\.", lambda m: f"expanding.{int(m[1]) - 1}."),
+    (r"^final_up\.", "final_expanding."),
+    (r"^final_conv\.", "seg_layers."),
+)
+_TABLES = {"DAMambaNet": DA_MAMBANET, "SliceMamba": SLICEMAMBA}
 
 
 def load_published_state_dict(network: nn.Module, state_dict: Mapping[str, Tensor]) -> None:

@@ -1,0 +1,50 @@
+"""Bidirectional Slice Scan (BSS) and the S3 block around it (SliceMamba, Fan et al. 2025)."""
+
+from collections.abc import Sequence
+
+import torch
+from dynamic_network_architectures.building_blocks.regularization import DropPath
+from torch import Tensor, nn
+
+from nnunet_mamba.blocks.ss2d import SS2D
+from nnunet_mamba.ops import slice_scan_orders
+
+
+class SliceScan2D(SS2D):
+    """SS2D that walks the map in slices, so that neighbours stay close in the sequence.
+
+    The published code puts maps that are not square together wrongly and refuses those that the slices do not divide; here
+    results stay at their positions whatever the walk, and the last slice may be narrower.
+
+    Args:
+        slices: (h, w), the rows of a horizontal and the columns of a vertical slice.
+    Shape:
+        (B, H, W, C) -> (B, H, W, C).
+    """
+
+    def __init__(self, d_model: int, slices: Sequence[int], d_state: int = 16):
+        super().__init__(d_model, d_state)
+        self.slices = tuple(slices)
+
+    def orders(self, height: int, width: int, device: torch.device) -> Tensor:
+        return slice_scan_orders(height, width, *self.slices, device)
+
+    def extra_repr(self) -> str:
+        return f"slices={self.slices}"
+
+
+class S3Block(nn.Module):
+    """x + BSS(LayerNorm(x)), the second part left out at random in training (stochastic depth).
+
+    Shape:
+        (B, H, W, C) -> (B, H, W, C).
+    """
+
+    def __init__(self, dim: int, slices: Sequence[int], drop_path: float = 0.0):
+        super().__init__()
+        self.norm = nn.LayerNorm(dim, eps=1e-6)
+        self.scan = SliceScan2D(dim, slices)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.drop_path(self.scan(self.norm(x)))

@@ -1,0 +1,79 @@
+"""SliceMamba: the published numbers, any size, channels and classes, and the errors."""
+
+import json
+
+import pytest
+import torch
+from recorded import FOLDER, arrays, draw, listing, published_state
+
+from nnunet_mamba.networks import SliceMamba, load_published_state_dict
+from nnunet_mamba.networks.slicemamba import SLICES
+
+SMALL = {"dims": (8, 16, 32, 64), "depths": (1, 1, 1, 1), "depths_decoder": (1, 1, 1, 1)}
+
+
+def published_slicing():
+    return [SLICES[choice] for choice in json.loads((FOLDER / "slicemamba_architecture.json").read_text())]
+
+
+def test_whole_network_equals_the_published_one():
+    recorded, numbers = listing("slicemamba"), arrays("slicemamba")
+    network = SliceMamba(3, 2, published_slicing()).eval()
+    load_published_state_dict(network, published_state("slicemamba"))
+    assert sum(parameter.numel() for parameter in network.parameters()) == recorded["parameters"] == 35_798_018
+    x = torch.from_numpy(draw(recorded["seed"], 10**6, recorded["input_shape"])).float()
+    with torch.inference_mode():
+        y = network(x)
+    stride = recorded["stride"]
+    torch.testing.assert_close(y[..., ::stride, ::stride], numbers["output0"], rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("size", "channels", "classes"), [((16, 16), 1, 1), ((33, 50), 1, 2), ((64, 96), 8, 20), ((100, 40), 4, 3)], ids=str
+)
+def test_any_size_channels_and_classes(size, channels, classes):
+    network = SliceMamba(channels, classes, **SMALL)
+    x = torch.randn(1, channels, *size)
+    y = network(x)
+    assert y.shape == (1, classes, *size)
+    y.square().mean().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in network.parameters())
+
+
+def test_slicing_decides_the_walk_and_nothing_else():
+    networks = [SliceMamba(1, 1, [slices] * 8, **SMALL).eval() for slices in ((2, 2), (4, 4))]
+    networks[1].load_state_dict(networks[0].state_dict())
+    x = torch.randn(1, 1, 64, 64)
+    assert not torch.allclose(*(network(x) for network in networks))
+
+
+def test_stochastic_depth_is_for_training_alone():
+    torch.manual_seed(0)
+    network = SliceMamba(1, 1, drop_path=0.9, **SMALL)
+    x = torch.randn(2, 1, 32, 32)
+    assert not torch.equal(network(x), network(x))
+    network.eval()
+    assert torch.equal(network(x), network(x))
+    rates = [block.drop_path.drop_prob for stage in [*network.encoder, *network.decoder] for block in stage]
+    assert rates[0] == rates[-1] == 0 and max(rates) == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"slicing": [(2, 2)] * 21}, "slicing: got 21 pairs, wanted 22"),
+        ({"slicing": [(2, 2)] * 21 + [(0, 2)]}, r"slicing: got \(0, 2\) for block 21"),
+        ({"slicing": [(2, 2, 2)] * 22}, "slicing: got .* for block 0"),
+        ({"dims": (96, 192)}, "got 4, 4 and 2 stages"),
+        ({"dims": (96, 100, 384, 768)}, r"dims: got \(96, 100, 384, 768\), wanted each twice"),
+    ],
+)
+def test_wrong_arguments_are_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        SliceMamba(3, 2, **arguments)
+
+
+@pytest.mark.parametrize("shape", [(1, 2, 32, 32), (3, 32, 32)], ids=str)
+def test_wrong_input_is_named(shape):
+    with pytest.raises(ValueError, match=r"SliceMamba: got an input of shape .*, wanted \(B, 3, H, W\)"):
+        SliceMamba(3, 2, **SMALL)(torch.zeros(shape))
