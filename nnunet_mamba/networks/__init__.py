@@ -2,6 +2,6 @@
 
 from nnunet_mamba.networks.da_mambanet import DAMambaNet
 from nnunet_mamba.networks.published import load_published_state_dict
-from nnunet_mamba.networks.slicemamba import SliceMamba
+from nnunet_mamba.networks.slicemamba import SliceMamba, SliceMambaSupernet
 
-__all__ = ["DAMambaNet", "SliceMamba", "load_published_state_dict"]
+__all__ = ["DAMambaNet", "SliceMamba", "SliceMambaSupernet", "load_published_state_dict"]

@@ -88,6 +88,52 @@ class SliceMamba(nn.Module):
         return logits[..., :height, :width]
 
 
+class SliceMambaSupernet(SliceMamba):
+    """SliceMamba with a block for each choice of slices at each place; a forward runs one of them, the path.
+
+    Args:
+        choices: pairs (h, w) to choose from. The others are those of `SliceMamba`.
+    Shape:
+        (B, in_channels, H, W) -> logits (B, num_classes, H, W), by the path that `set_path` chose, at first the first choices.
+    """
+
+    def __init__(self, in_channels: int, num_classes: int, choices: Sequence[Sequence[int]] = SLICES, **sizes):
+        self.choices = check_slicing(choices, len(choices))
+        super().__init__(in_channels, num_classes, **sizes)
+        self.places = [place for stage in [*self.encoder, *self.decoder] for place in stage]
+        self.set_path([0] * len(self.places))
+
+    def _block(self, dim: int, slices: tuple[int, int], drop_path: float) -> nn.Module:
+        return _Place(S3Block(dim, choice, drop_path) for choice in self.choices)
+
+    def set_path(self, path: Sequence[int]) -> None:
+        """Choose a block at each place: indices into `choices`, the encoder's first.
+
+        Raises:
+            ValueError: not an index for each place.
+        """
+        path = [int(choice) for choice in path]
+        if len(path) != len(self.places) or not all(0 <= choice < len(self.choices) for choice in path):
+            raise ValueError(
+                f"path: got {path}, wanted {len(self.places)} indices of choices, 0 to {len(self.choices) - 1} each"
+            )
+        for place, choice in zip(self.places, path, strict=True):
+            place.chosen = choice
+
+    def slicing_of(self, path: Sequence[int]) -> list[tuple[int, int]]:
+        """What `SliceMamba` takes as `slicing`."""
+        return [self.choices[choice] for choice in path]
+
+
+class _Place(nn.ModuleList):
+    """The blocks to choose from at one place."""
+
+    chosen = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self[self.chosen](x)
+
+
 def check_slicing(slicing: Sequence[Sequence[int]], blocks: int) -> tuple[tuple[int, int], ...]:
     """`slicing` as a pair of integers for each block; a ValueError where it is anything else."""
     pairs = tuple(tuple(pair) for pair in slicing)

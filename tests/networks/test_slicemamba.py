@@ -6,7 +6,7 @@ import pytest
 import torch
 from recorded import FOLDER, arrays, draw, listing, published_state
 
-from nnunet_mamba.networks import SliceMamba, load_published_state_dict
+from nnunet_mamba.networks import SliceMamba, SliceMambaSupernet, load_published_state_dict
 from nnunet_mamba.networks.slicemamba import SLICES
 
 SMALL = {"dims": (8, 16, 32, 64), "depths": (1, 1, 1, 1), "depths_decoder": (1, 1, 1, 1)}
@@ -77,3 +77,36 @@ def test_wrong_arguments_are_named(arguments, message):
 def test_wrong_input_is_named(shape):
     with pytest.raises(ValueError, match=r"SliceMamba: got an input of shape .*, wanted \(B, 3, H, W\)"):
         SliceMamba(3, 2, **SMALL)(torch.zeros(shape))
+
+
+def test_a_path_of_the_supernet_is_a_slicemamba():
+    supernet = SliceMambaSupernet(1, 2, **SMALL).eval()
+    path = [3, 0, 1, 2, 2, 1, 0, 3]
+    supernet.set_path(path)
+    network = SliceMamba(1, 2, supernet.slicing_of(path), **SMALL).eval()
+    chosen = {
+        name: tensor
+        for name, tensor in supernet.state_dict().items()
+        if not name.startswith(("encoder", "decoder"))
+    }
+    for index, choice in enumerate(path):
+        side, stage = ("encoder", index) if index < 4 else ("decoder", index - 4)
+        block = getattr(supernet, side)[stage][0][choice]
+        chosen |= {f"{side}.{stage}.0.{name}": tensor for name, tensor in block.state_dict().items()}
+    network.load_state_dict(chosen)
+    x = torch.randn(1, 1, 40, 56)
+    torch.testing.assert_close(supernet(x), network(x))
+
+
+def test_only_the_chosen_blocks_are_trained():
+    supernet = SliceMambaSupernet(1, 1, **SMALL)
+    supernet.set_path([1] * 8)
+    supernet(torch.randn(1, 1, 32, 32)).square().mean().backward()
+    for place in supernet.places:
+        assert [block.scan.A_logs.grad is not None for block in place] == [False, True, False, False]
+
+
+@pytest.mark.parametrize("path", [[0] * 7, [0] * 7 + [4], [-1] + [0] * 7], ids=str)
+def test_wrong_paths_are_named(path):
+    with pytest.raises(ValueError, match="path: got .*, wanted 8 indices of choices, 0 to 3 each"):
+        SliceMambaSupernet(1, 1, **SMALL).set_path(path)
