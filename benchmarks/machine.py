@@ -38,6 +38,19 @@ def exponentials(count: int) -> Callable[[], None]:
     return run
 
 
+def torch_exponentials(count: int) -> Callable[[], None]:
+    """A call that computes `count` exponentials with torch, again and again on numbers that stay in the cache."""
+    x = -torch.rand(2**15 * torch.get_num_threads())
+    y = torch.empty_like(x)
+    turns = max(1, count // x.numel())
+
+    def run():
+        for _ in range(turns):
+            torch.exp(x, out=y)
+
+    return run
+
+
 def copy(size: int) -> Callable[[], torch.Tensor]:
     """A call that reads and writes `size` bytes each."""
     source, target = torch.ones(size // 4), torch.empty(size // 4)

@@ -24,6 +24,8 @@ def plot_results(results: dict, path: Path) -> None:
     axes.set_yticks([j + 0.4 - height / 2 for j in range(len(rows))], shapes)
     axes.invert_yaxis()
     axes.set_xscale("log")
+    axes.set_xlim(left=1)
+    axes.xaxis.set_major_formatter("{x:.0f}")
     axes.margins(x=0.12)
     axes.set_xlabel("times faster")
     axes.set_ylabel("B x D x L, 16 states")
