@@ -11,6 +11,7 @@ from nnunet_mamba.ops._simd import LANES, exp2, load, splat, store
 
 CHAINS = 8  # independent exponentials in flight: enough to hide their latency
 EXPONENTIALS = 2**28
+IN_CACHE = 2**15  # floats: few enough that torch leaves them to one thread
 
 
 @numba.njit(nogil=True)
@@ -27,28 +28,27 @@ def _exponentials(turns, lanes):
 
 def exponentials(count: int) -> Callable[[], None]:
     """A call that computes `count` exponentials with the engine's own exp2, on as many threads as torch uses."""
-    threads = torch.get_num_threads()
-    pool = concurrent.futures.ThreadPoolExecutor(threads)
-    turns = count // (CHAINS * LANES * threads)
-
-    def run():
-        lanes = [np.zeros(CHAINS * LANES, np.float32) for _ in range(threads)]
-        list(pool.map(lambda buffer: _exponentials(turns, buffer), lanes))
-
-    return run
+    turns = count // (CHAINS * LANES * torch.get_num_threads())
+    return _on_all_threads(lambda: _exponentials(turns, np.zeros(CHAINS * LANES, np.float32)))
 
 
 def torch_exponentials(count: int) -> Callable[[], None]:
     """A call that computes `count` exponentials with torch, again and again on numbers that stay in the cache."""
-    x = -torch.rand(2**15 * torch.get_num_threads())
-    y = torch.empty_like(x)
-    turns = max(1, count // x.numel())
+    turns = max(1, count // (IN_CACHE * torch.get_num_threads()))
 
-    def run():
+    def work():
+        x = -torch.rand(IN_CACHE)
+        y = torch.empty_like(x)
         for _ in range(turns):
             torch.exp(x, out=y)
 
-    return run
+    return _on_all_threads(work)
+
+
+def _on_all_threads(work: Callable[[], None]) -> Callable[[], None]:
+    threads = torch.get_num_threads()
+    pool = concurrent.futures.ThreadPoolExecutor(threads)
+    return lambda: list(pool.map(lambda _: work(), range(threads)))
 
 
 def copy(size: int) -> Callable[[], torch.Tensor]:
