@@ -1,6 +1,7 @@
 """DAMambaTrainer: DA-MambaNet with its loss and its authors' recipe, everything else nnU-Net's."""
 
 import torch
+from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 from torch.optim import Adam, Optimizer
@@ -41,17 +42,18 @@ class DAMambaTrainer(MambaTrainer):
             num_input_channels, num_output_channels, configuration_manager.patch_size, enable_deep_supervision
         )
 
-    def _build_single_loss(self) -> nn.Module:
-        return ASFMLoss(self.asfm_alpha, self.configuration_manager.batch_dice, self.label_manager.ignore_label)
+    def _build_loss(self) -> nn.Module:
+        loss = ASFMLoss(self.asfm_alpha, self.configuration_manager.batch_dice, self.label_manager.ignore_label)
+        return DeepSupervisionWrapper(loss, [1] * self.num_outputs) if self.enable_deep_supervision else loss
+
+    def _get_deep_supervision_scales(self) -> list[list[float]] | None:
+        return [[1.0, 1.0]] * self.num_outputs if self.enable_deep_supervision else None
 
     def configure_optimizers(self) -> tuple[Optimizer, PlateauOfHistory]:
         optimizer = Adam(self.network.parameters(), self.initial_lr, weight_decay=self.weight_decay)
         return optimizer, PlateauOfHistory(
             optimizer, self.initial_lr, self._validation_dice, self.lr_factor, self.lr_patience
         )
-
-    def _validation_dice(self) -> list[float]:
-        return self.logger.get_value("mean_fg_dice", step=None)
 
 
 class DAMambaTrainer_5epochs(DAMambaTrainer):

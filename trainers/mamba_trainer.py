@@ -4,20 +4,16 @@ from os.path import join
 from time import time
 
 import torch
-from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-from torch import nn
 from torch._dynamo import OptimizedModule
 
 
 class MambaTrainer(nnUNetTrainer):
-    """Base of the trainers of 2-D networks whose supervised outputs are all of full size.
+    """Base of the trainers of 2-D networks with an attribute `deep_supervision`.
 
     A subclass says which network (`build_network_architecture`, static: prediction calls it without a trainer), which loss
-    (`_build_single_loss`) and how many outputs (`num_outputs`); nnU-Net does the rest.
+    (`_build_loss`) and of which sizes the outputs are (`_get_deep_supervision_scales`); nnU-Net does the rest.
     """
-
-    num_outputs = 1
 
     def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict, device: torch.device = torch.device("cuda")):
         _check_2d(type(self).__name__, plans, configuration)
@@ -57,15 +53,9 @@ class MambaTrainer(nnUNetTrainer):
         for values in self.logger.get_checkpoint().values():
             del values[self.current_epoch :]  # what an unfinished epoch had logged: it begins anew
 
-    def _build_single_loss(self) -> nn.Module:
-        raise NotImplementedError
-
-    def _build_loss(self) -> nn.Module:
-        loss = self._build_single_loss()
-        return DeepSupervisionWrapper(loss, [1] * self.num_outputs) if self.enable_deep_supervision else loss
-
-    def _get_deep_supervision_scales(self) -> list[list[float]] | None:
-        return [[1.0, 1.0]] * self.num_outputs if self.enable_deep_supervision else None
+    def _validation_dice(self) -> list[float]:
+        """Of the epochs so far, for schedules that look at it."""
+        return self.logger.get_value("mean_fg_dice", step=None)
 
     def set_deep_supervision_enabled(self, enabled: bool) -> None:
         network = self.network.module if self.is_ddp else self.network

@@ -20,6 +20,26 @@ class AxialConv(nn.Module):
         return x + self.vertical(x) + self.horizontal(x)
 
 
+class AxialDepthwiseChain(nn.Module):
+    """x + a 1x7, a 7x1 and a 3x3 depthwise convolution, one after the other (DermoMamba, Hoang et al. 2025).
+
+    Shape:
+        (B, C, H, W) -> (B, C, H, W).
+    """
+
+    def __init__(self, dim: int, dilation: int, kernel_size: int = 7):
+        super().__init__()
+        reach = dilation * (kernel_size // 2)
+        self.horizontal = nn.Conv2d(
+            dim, dim, (1, kernel_size), padding=(0, reach), dilation=dilation, groups=dim
+        )
+        self.vertical = nn.Conv2d(dim, dim, (kernel_size, 1), padding=(reach, 0), dilation=dilation, groups=dim)
+        self.square = nn.Conv2d(dim, dim, 3, padding=dilation, dilation=dilation, groups=dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.square(self.vertical(self.horizontal(x)))
+
+
 class AxialResidualBlock(nn.Module):
     """The decoder's convolutions: axial, 3x3, axial, with batch norms and a projected residual (Nguyen et al. 2025).
 

@@ -11,6 +11,13 @@ from nnunet_mamba.trainers.da_mamba_trainer import (
     DAMambaTrainer_250epochs,
     DAMambaTrainer_demo,
 )
+from nnunet_mamba.trainers.dermo_mamba_trainer import (
+    DermoMambaTrainer,
+    DermoMambaTrainer_5epochs,
+    DermoMambaTrainer_50epochs,
+    DermoMambaTrainer_250epochs,
+)
+from nnunet_mamba.trainers.guide_fusion_trainer import nnUNetTrainerGuideFusion
 
 __all__ = [
     "DAMambaTrainer",
@@ -18,5 +25,10 @@ __all__ = [
     "DAMambaTrainer_50epochs",
     "DAMambaTrainer_250epochs",
     "DAMambaTrainer_demo",
+    "DermoMambaTrainer",
+    "DermoMambaTrainer_5epochs",
+    "DermoMambaTrainer_50epochs",
+    "DermoMambaTrainer_250epochs",
     "nnUNetTrainerASFM",
+    "nnUNetTrainerGuideFusion",
 ]

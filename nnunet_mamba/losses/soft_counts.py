@@ -1,5 +1,6 @@
 """Soft true and false positives and negatives, from logits and a target in any of the forms that segmentation uses."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -15,8 +16,10 @@ class SoftCounts(NamedTuple):
     tn: Tensor
 
 
-def soft_counts(logits: Tensor, target: Tensor, batch_dice: bool, ignore_label: int | None = None) -> SoftCounts:
-    """Counts for each foreground class or region.
+def soft_counts(
+    logits: Tensor, target: Tensor, batch_dice: bool, ignore_label: int | None = None, weight: Tensor | None = None
+) -> SoftCounts:
+    """Counts for each foreground class or region; with `weight` (B, K, ...), a pixel counts so many times.
 
     In distributed training, `batch_dice` counts over the batches of all processes, and gradients flow to each.
 
@@ -29,26 +32,34 @@ def soft_counts(logits: Tensor, target: Tensor, batch_dice: bool, ignore_label: 
         ValueError: logits and target disagree in shape, or the target holds other values.
     """
     logits = logits.float()
-    probabilities, truth, known = _one_map_a_class(logits, target, ignore_label)
-    axes = tuple(range(2, logits.dim()))
+    truth, known = truth_maps(logits, target, ignore_label)
+    if truth.shape[1] == logits.shape[1]:
+        probabilities = torch.sigmoid(logits)
+    else:
+        probabilities = logits.softmax(1)[:, 1:]
+    if weight is not None:
+        known = known * weight
+    positive, negative = probabilities * known, (1 - probabilities) * known
+    return SoftCounts(
+        *pixel_sums(
+            (positive * truth, positive * (1 - truth), negative * truth, negative * (1 - truth)), batch_dice
+        )
+    )
+
+
+def pixel_sums(maps: Sequence[Tensor], batch_dice: bool) -> Tensor:
+    """Sums over the pixels of maps (B, K, ...): (maps, B, K), or with `batch_dice` (maps, K) over the batches of all processes."""
+    axes = tuple(range(2, maps[0].dim()))
     if batch_dice:
         axes = (0, *axes)
-    positive, negative = probabilities * known, (1 - probabilities) * known
-    counts = torch.stack(
-        [
-            (positive * truth).sum(axes),
-            (positive * (1 - truth)).sum(axes),
-            (negative * truth).sum(axes),
-            (negative * (1 - truth)).sum(axes),
-        ]
-    )
+    sums = torch.stack([x.sum(axes) for x in maps])
     if batch_dice and distributed.is_available() and distributed.is_initialized():
-        counts = distributed.nn.functional.all_reduce(counts)
-    return SoftCounts(*counts)
+        sums = distributed.nn.functional.all_reduce(sums)
+    return sums
 
 
-def _one_map_a_class(logits: Tensor, target: Tensor, ignore_label: int | None) -> tuple[Tensor, Tensor, Tensor]:
-    """Probabilities and truth (B, foreground classes, ...), and where they are known (B, 1, ...), all float."""
+def truth_maps(logits: Tensor, target: Tensor, ignore_label: int | None) -> tuple[Tensor, Tensor]:
+    """Truth (B, foreground classes, ...), and where it is known (B, 1, ...), both float; of `logits` the shape alone counts."""
     batch, classes = logits.shape[:2]
     maps = target.shape[1] if target.dim() == logits.dim() else 0
     regions = maps == classes and classes > 1 or maps == classes + 1 and ignore_label is not None
@@ -61,15 +72,15 @@ def _one_map_a_class(logits: Tensor, target: Tensor, ignore_label: int | None) -
         _check_range(target, 1, None)
         target = target.float()
         known = 1 - target[:, classes:] if maps > classes else torch.ones_like(target[:, :1])
-        return torch.sigmoid(logits), target[:, :classes], known
+        return target[:, :classes], known
 
     highest = max(classes - 1, 1)
     _check_range(target, highest, ignore_label)
-    known = torch.ones_like(logits[:, :1]) if ignore_label is None else (target != ignore_label).float()
+    known = torch.ones_like(target, dtype=torch.float32) if ignore_label is None else (target != ignore_label).float()
     if classes == 1:
-        return torch.sigmoid(logits), (target == 1).float(), known
+        return (target == 1).float(), known
     labels = torch.arange(1, classes, device=target.device).view(1, -1, *[1] * (target.dim() - 2))
-    return logits.softmax(1)[:, 1:], (target == labels).float(), known
+    return (target == labels).float(), known
 
 
 def _check_range(target: Tensor, highest: int, ignore_label: int | None) -> None:

@@ -67,6 +67,47 @@ DA_MAMBANET = (
     (r"^conv_final\.", "heads.seg_layers.decoder."),
     (r"^conv_out\.", "heads.seg_layers.layer."),
 )
+DERMOMAMBA = (
+    (r"\b(\w+)\.self_attention\.", r"\1.ss2d."),
+    (r"\bln_1\.", "norm."),
+    # cross-scale Mamba in the encoder
+    (r"^(e\d\.)resmamba\.block\.", r"\1mamba.cross_scale."),
+    (r"^(e\d\.)resmamba\.conv\.", r"\1mamba.body.0."),
+    (r"^(e\d\.)resmamba\.ins_norm\.", r"\1mamba.body.1."),
+    (r"^(e\d\.)resmamba\.", r"\1mamba."),
+    (r"\bdw(\d)\.(mixer|conv)", lambda m: f"axial.{int(m[1]) - 1}.{m[2]}"),
+    (r"\bmixer_h\.", "vertical."),
+    (r"\bmixer_w\.", "horizontal."),
+    (r"\b(axial\.\d\.)conv\.", r"\1square."),
+    (r"\bcross_scale\.bn\.", "cross_scale.norm."),
+    (r"^(e\d\.)pw\.", r"\1widen.0."),
+    (r"^(e\d\.)bn\.", r"\1widen.1."),
+    # gates of the skips
+    (r"\bChannelGate\.mlp\.(\d)\.", lambda m: f"0.mlp.{int(m[1]) - 1}."),
+    (r"\bSpatialGate\.spatial\.conv\.", "1.conv."),
+    (r"\bSpatialGate\.spatial\.bn\.", "1.norm."),
+    # bottleneck
+    (r"^b1\.ln\.", "b1.norm_in."),
+    (r"^b1\.proj_in\.", "b1.squeeze."),
+    (r"^b1\.mamba1\.", "b1.over_channels."),
+    (r"^b1\.mamba2\.", "b1.over_height."),
+    (r"^b1\.mamba3\.", "b1.over_width."),
+    (r"^b1\.proj_out\.", "b1.expand."),
+    (r"^b1\.bn\.", "b1.norm."),
+    (r"^b2\.dw\.", "b2.depthwise."),
+    # decoder
+    (r"^(d\d\.)pw\.", r"\1body.0."),
+    (r"^(d\d\.)pw2\.", r"\1body.1."),
+    (r"^(d\d\.)bn\.", r"\1body.3."),
+    # the network
+    (r"^pw_in\.", "stem."),
+    (r"^e(\d)\.", lambda m: f"encoder.{int(m[1]) - 1}."),
+    (r"^s(\d)\.", lambda m: f"skips.{int(m[1]) - 1}."),
+    (r"^b1\.", "sweep_mamba."),
+    (r"^b2\.", "channel_attention."),
+    (r"^d(\d)\.", lambda m: f"decoder.{int(m[1]) - 1}."),
+    (r"^conv_out\.", "seg_layers.0."),
+)
 SLICEMAMBA = (
     (r"^smunet\.", ""),
     (r"\bself_attention\.", "scan."),
@@ -80,7 +121,7 @@ SLICEMAMBA = (
     (r"^final_up\.", "final_expanding."),
     (r"^final_conv\.", "seg_layers."),
 )
-_TABLES = {"DAMambaNet": DA_MAMBANET, "SliceMamba": SLICEMAMBA}
+_TABLES = {"DAMambaNet": DA_MAMBANET, "DermoMamba": DERMOMAMBA, "SliceMamba": SLICEMAMBA}
 
 
 def load_published_state_dict(network: nn.Module, state_dict: Mapping[str, Tensor]) -> None:

@@ -4,14 +4,18 @@ import pytest
 import torch
 from recorded import arrays
 
-from nnunet_mamba.blocks.axial import AxialConv, AxialResidualBlock
+from nnunet_mamba.blocks.axial import AxialConv, AxialDepthwiseChain, AxialResidualBlock
+from nnunet_mamba.blocks.cbam import CBAM
+from nnunet_mamba.blocks.cross_scale_mamba import CrossScaleEncoder, CrossScaleMamba
 from nnunet_mamba.blocks.csag import ChannelSpatialAttentionGate
 from nnunet_mamba.blocks.multi_attention_mamba import MultiAttentionMamba, ResidualMamba
 from nnunet_mamba.blocks.priority_attention import PriorityChannelAttention, PrioritySpatialAttention
 from nnunet_mamba.blocks.scale_attention import ScaleAttention
 from nnunet_mamba.blocks.selective_kernel import SelectiveKernelConv, SelectiveKernelUnit
 from nnunet_mamba.blocks.ss2d import SS2D, VSSBlock
-from nnunet_mamba.networks.published import DA_MAMBANET, translate
+from nnunet_mamba.blocks.sweep_mamba import SweepMamba
+from nnunet_mamba.blocks.upsampling_decoder import UpsamplingDecoder
+from nnunet_mamba.networks.published import DA_MAMBANET, DERMOMAMBA, translate
 
 # file: our block, and where it stands in the network under the authors' names and under ours
 BLOCKS = {
@@ -35,13 +39,25 @@ BLOCKS = {
     "da_sk_conv7": (lambda: SelectiveKernelConv(16, 7), "sk_in.", "stem.1."),
     "da_sk_unit": (lambda: SelectiveKernelUnit(32), "b5.", "bottleneck."),
     "da_scale_attention": (lambda: ScaleAttention(16, 4), "scale_attention.", "heads.scale_attention."),
+    "dermo_axial_spatial_dw": (
+        lambda: AxialDepthwiseChain(6, dilation=2),
+        "e1.resmamba.block.dw2.",
+        "encoder.0.mamba.cross_scale.axial.1.",
+    ),
+    "dermo_cross_scale_mamba": (lambda: CrossScaleMamba(32), "e2.resmamba.block.", "encoder.1.mamba.cross_scale."),
+    "dermo_encoder_block": (lambda: CrossScaleEncoder(16, 32), "e1.", "encoder.0."),
+    "dermo_cbam": (lambda: CBAM(32), "s1.", "skips.0."),
+    "dermo_channel_attention": (lambda: PriorityChannelAttention(8), "b2.", "channel_attention."),
+    "dermo_sweep_mamba": (lambda: SweepMamba(64, (6, 8)), "b1.", "sweep_mamba."),
+    "dermo_decoder_block": (lambda: UpsamplingDecoder(32, 16), "d1.", "decoder.0."),
 }
 CHANNELS_LAST = {"vss_block"}  # recorded as N,H,W,C where ours takes N,C,H,W
 
 
-def load(block, numbers, theirs, ours):
+def load(block, name, numbers, theirs, ours):
+    table = DERMOMAMBA if name.startswith("dermo") else DA_MAMBANET
     state = {
-        translate(theirs + key.removeprefix("state:"), DA_MAMBANET).removeprefix(ours): value
+        translate(theirs + key.removeprefix("state:"), table).removeprefix(ours): value
         for key, value in numbers.items()
         if key.startswith("state:")
     }
@@ -55,7 +71,7 @@ def test_block_equals_the_published_one(name):
     make, theirs, ours = BLOCKS[name]
     numbers = arrays(name)
     block = make().eval()
-    load(block, numbers, theirs, ours)
+    load(block, name, numbers, theirs, ours)
     inputs = [value.requires_grad_() for key, value in numbers.items() if key.startswith("input")]
     if name in CHANNELS_LAST:
         outputs = block(*(x.permute(0, 3, 1, 2) for x in inputs)).permute(0, 2, 3, 1)

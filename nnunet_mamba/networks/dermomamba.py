@@ -1,0 +1,92 @@
+"""DermoMamba (Hoang et al. 2025, Pattern Analysis and Applications), for any patch size, channels and classes."""
+
+import re
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from nnunet_mamba.blocks.cbam import CBAM
+from nnunet_mamba.blocks.cross_scale_mamba import CrossScaleEncoder
+from nnunet_mamba.blocks.priority_attention import PriorityChannelAttention
+from nnunet_mamba.blocks.sweep_mamba import SweepMamba
+from nnunet_mamba.blocks.upsampling_decoder import UpsamplingDecoder
+from nnunet_mamba.networks.input_size import STRIDE, check_input, check_input_size, padded_size
+
+STEM_CHANNELS = 16
+STAGE_CHANNELS = (32, 64, 128, 256, 512)
+DEEPER_HEAD = re.compile(r"seg_layers\.[1-4]\.")
+
+
+class DermoMamba(nn.Module):
+    """Five stages of Cross-Scale Mamba down, channel attention and Sweep Mamba, five convolutional stages up, one head.
+
+    The Sweep Mamba takes the height and width of its map as channels, so a network serves the one `input_size` it is built
+    for. A size that is not a multiple of 32 is padded with zeros below and to the right, and the logits are cropped back.
+
+    The paper has no deep supervision. As an option, each decoder stage gets a head of its own, as in nnU-Net; a network
+    built without these heads also loads the weights of one built with them, and leaves them out.
+
+    Args:
+        in_channels: channels of the image.
+        num_classes: channels of the logits: classes with the background, or regions, or 1.
+        input_size: (H, W) of the image, each at least 32.
+        deep_supervision: whether there is a head for each decoder stage, and forward gives all outputs or the first alone;
+            a network built with True can be switched by this attribute at any time.
+    Shape:
+        (B, in_channels, H, W) -> logits (B, num_classes, H, W); with deep supervision the list of those of the five decoder
+        stages, (B, num_classes, round(H / 2^i), round(W / 2^i)) for i from 0 to 4.
+    Raises:
+        ValueError: `input_size` is not two sizes of at least 32, or an input is not of the size or channels built for.
+    """
+
+    def __init__(self, in_channels: int, num_classes: int, input_size: Sequence[int], deep_supervision: bool = False):
+        super().__init__()
+        self.in_channels = in_channels
+        self.input_size = check_input_size(type(self).__name__, input_size)
+        self.padded_size = padded_size(self.input_size)
+        self.deep_supervision = deep_supervision
+        widths = (STEM_CHANNELS, *STAGE_CHANNELS)
+        stages = list(zip(widths, widths[1:]))
+        self.stem = nn.Conv2d(in_channels, STEM_CHANNELS, 1)
+        self.encoder = nn.ModuleList(CrossScaleEncoder(before, after) for before, after in stages)
+        self.skips = nn.ModuleList(CBAM(channels) for channels in STAGE_CHANNELS)
+        self.channel_attention = PriorityChannelAttention(STAGE_CHANNELS[-1])
+        self.sweep_mamba = SweepMamba(STAGE_CHANNELS[-1], [length // STRIDE for length in self.padded_size])
+        self.decoder = nn.ModuleList(UpsamplingDecoder(after, before) for before, after in stages)
+        supervised = widths[:-1] if deep_supervision else widths[:1]
+        # the name that nnU-Net's -pretrained_weights leaves out
+        self.seg_layers = nn.ModuleList(nn.Conv2d(width, num_classes, 1) for width in supervised)
+
+    def forward(self, x: Tensor) -> Tensor | list[Tensor]:
+        check_input(self, x)
+        height, width = self.input_size
+        x = self.stem(pad(x, (0, self.padded_size[1] - width, 0, self.padded_size[0] - height)))
+        skips = []
+        for stage, attention in zip(self.encoder, self.skips):
+            x, skip = stage(x)
+            skips.append(attention(skip))
+        x = self.sweep_mamba(x + self.channel_attention(x))
+        maps = []
+        for block, skip in reversed(list(zip(self.decoder, skips))):
+            x = block(x, skip)
+            maps.append(x)
+        logits = [self._logits(stage, x) for stage, x in zip(range(len(self.seg_layers)), reversed(maps))]
+        return logits if self.deep_supervision else logits[0]
+
+    def _logits(self, stage: int, x: Tensor) -> Tensor:
+        """Of decoder stage `stage`, cropped to what nnU-Net makes of a target at that scale."""
+        height, width = (round(length / 2**stage) for length in self.input_size)
+        return self.seg_layers[stage](x)[..., :height, :width]
+
+    def load_state_dict(self, state_dict: Mapping[str, Tensor], *args, **kwargs):
+        """As of any module, but a network built without deep supervision leaves out the heads that it does not have.
+
+        nnU-Net predicts with such a network, whatever it trained with.
+        """
+        if len(self.seg_layers) == 1:
+            state_dict = {name: tensor for name, tensor in state_dict.items() if not DEEPER_HEAD.match(name)}
+        return super().load_state_dict(state_dict, *args, **kwargs)
+
+    def extra_repr(self) -> str:
+        return f"input_size={self.input_size}, deep_supervision={self.deep_supervision}"

@@ -1,0 +1,26 @@
+"""Counts multiply-adds, for the figures that README states."""
+
+import torch
+
+from nnunet_mamba.blocks.ss2d import SS2D
+
+
+def multiply_adds(network, *shape) -> int:
+    """Those of convolutions and linear layers for an input of `shape`; the scan and the projections that steer it apart."""
+    total = 0
+
+    def count(module, inputs, output):
+        nonlocal total
+        if isinstance(module, torch.nn.Conv2d):
+            total += output.numel() * module.weight[0].numel()
+        elif isinstance(module, torch.nn.Linear):
+            total += output.numel() * module.in_features
+        elif isinstance(module, SS2D):  # projects into the scan by the weight of a layer that it does not call
+            total += output[..., 0].numel() * module.in_proj.weight.numel()
+
+    hooks = [module.register_forward_hook(count) for module in network.modules()]
+    with torch.inference_mode():
+        network.eval()(torch.zeros(shape))
+    for hook in hooks:
+        hook.remove()
+    return total
