@@ -15,8 +15,11 @@ import pytest
 import torch
 from PIL import Image
 
+from nnunet_mamba import networks
+
 SHORT = """
 from nnunet_mamba.trainers.da_mamba_trainer import DAMambaTrainer
+from nnunet_mamba.trainers.dermo_mamba_trainer import DermoMambaTrainer
 
 class ShortDAMambaTrainer(DAMambaTrainer):
     def __init__(self, plans, configuration, fold, dataset_json, device):
@@ -24,6 +27,18 @@ class ShortDAMambaTrainer(DAMambaTrainer):
         self.num_epochs = 3
         self.num_iterations_per_epoch = 3
         self.num_val_iterations_per_epoch = 1
+
+class ShortDermoMambaTrainer(DermoMambaTrainer):
+    def __init__(self, plans, configuration, fold, dataset_json, device):
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        self.num_epochs = 1
+        self.num_iterations_per_epoch = 3
+        self.num_val_iterations_per_epoch = 1
+
+class SupervisedDermoMambaTrainer(ShortDermoMambaTrainer):
+    def __init__(self, plans, configuration, fold, dataset_json, device):
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        self.enable_deep_supervision = True
 """
 SIZE = (40, 56)  # no multiple of 32
 SCRIPTS = Path(sys.executable).parent
@@ -84,8 +99,8 @@ def run(environment, name, *arguments, fails=False):
     return output
 
 
-def train(*more):
-    return "nnUNetv2_train", "7", "2d", "0", "-tr", "ShortDAMambaTrainer", "-device", "cpu", *more
+def train(*more, trainer="ShortDAMambaTrainer"):
+    return "nnUNetv2_train", "7", "2d", "0", "-tr", trainer, "-device", "cpu", *more
 
 
 @pytest.fixture(scope="module")
@@ -105,10 +120,8 @@ def trained(nnunet):
     return run(nnunet, *train("--c"))
 
 
-def fold(environment):
-    return (
-        Path(environment["nnUNet_results"]) / "Dataset007_Discs" / "ShortDAMambaTrainer__nnUNetPlans__2d" / "fold_0"
-    )
+def fold(environment, trainer="ShortDAMambaTrainer"):
+    return Path(environment["nnUNet_results"]) / "Dataset007_Discs" / f"{trainer}__nnUNetPlans__2d" / "fold_0"
 
 
 def test_killed_training_goes_on_where_it_was(nnunet, trained):
@@ -128,16 +141,25 @@ def test_final_validation_was_run(nnunet, trained):
     assert 0 <= summary["foreground_mean"]["Dice"] <= 1 and len(summary["metric_per_case"]) == 3
 
 
-def test_prediction_equals_the_network_called_directly(nnunet, trained, tmp_path):
-    from nnunet_mamba.networks import DAMambaNet
-
+@pytest.mark.parametrize(
+    ("trainer", "network"),
+    [
+        ("ShortDAMambaTrainer", "DAMambaNet"),
+        ("ShortDermoMambaTrainer", "DermoMamba"),
+        ("SupervisedDermoMambaTrainer", "DermoMamba"),
+    ],
+)
+def test_prediction_equals_the_network_called_directly(nnunet, trained, tmp_path, trainer, network):
+    if trainer != "ShortDAMambaTrainer":
+        run(nnunet, *train(trainer=trainer))
     images = Path(nnunet["nnUNet_raw"]) / "Dataset007_Discs" / "imagesTs"
     run(
-        nnunet, "nnUNetv2_predict", "-d", "7", "-c", "2d", "-f", "0", "-tr", "ShortDAMambaTrainer", "-i", str(images),
+        nnunet, "nnUNetv2_predict", "-d", "7", "-c", "2d", "-f", "0", "-tr", trainer, "-i", str(images),
         "-o", str(tmp_path), "-device", "cpu", "-npp", "1", "-nps", "1", "--disable_tta", "--save_probabilities",
     )  # fmt: skip
-    weights = torch.load(fold(nnunet) / "checkpoint_final.pth", weights_only=False)["network_weights"]
-    network = DAMambaNet(3, 2, SIZE, deep_supervision=False).eval()
+    weights = torch.load(fold(nnunet, trainer) / "checkpoint_final.pth", weights_only=False)["network_weights"]
+    assert any(name.startswith("seg_layers.4") for name in weights) == (trainer == "SupervisedDermoMambaTrainer")
+    network = getattr(networks, network)(3, 2, SIZE, deep_supervision=False).eval()
     network.load_state_dict(weights, strict=True)
     for image in sorted(images.iterdir()):
         case = image.name.removesuffix("_0000.png")
@@ -201,14 +223,15 @@ def test_what_the_network_cannot_do_is_said_before_any_work(nnunet, change, conf
     assert said.endswith("False")  # no results folder was made
 
 
-def test_asfm_trains_nnunets_own_network(nnunet):
-    code = """
+@pytest.mark.parametrize("trainer", ["nnUNetTrainerASFM", "nnUNetTrainerGuideFusion"])
+def test_our_losses_train_nnunets_own_network(nnunet, trainer):
+    code = f"""
 import json, os, torch
-from nnunet_mamba.trainers.asfm_trainer import nnUNetTrainerASFM
+from nnunet_mamba.ext.nnunet_mamba_trainers import {trainer} as Trainer
 folder = os.path.join(os.environ['nnUNet_preprocessed'], 'Dataset007_Discs')
-plans = json.load(open(os.path.join(folder, 'nnUNetPlans.json'))) | {'continue_training': False}
+plans = json.load(open(os.path.join(folder, 'nnUNetPlans.json'))) | {{'continue_training': False}}
 dataset = json.load(open(os.path.join(folder, 'dataset.json')))
-trainer = nnUNetTrainerASFM(plans, '2d', 0, dataset, torch.device('cpu'))
+trainer = Trainer(plans, '2d', 0, dataset, torch.device('cpu'))
 trainer.initialize()
 outputs = trainer.network(torch.randn(2, 3, 40, 56))
 targets = [torch.randint(0, 2, (2, 1, *output.shape[2:])) for output in outputs]
@@ -216,10 +239,12 @@ single = [trainer.loss.loss(output, target) for output, target in zip(outputs, t
 weights = trainer.loss.weight_factors
 print(type(trainer.loss.loss).__name__, abs(sum(weights) - 1) < 1e-6, weights[-1] == 0,
       torch.allclose(trainer.loss(outputs, targets), sum(w * l for w, l in zip(weights, single))))
+trainer.train_step({{'data': torch.randn(2, 3, 40, 56), 'target': targets}})
+assert not getattr(trainer.loss.loss, '_prepared', None)
 """
     result = subprocess.run([sys.executable, "-c", code], env=nnunet, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr
-    assert result.stdout.strip().splitlines()[-1] == "ASFMLoss True True True"
+    assert result.stdout.strip().splitlines()[-1] == f"{trainer.removeprefix('nnUNetTrainer')}Loss True True True"
 
 
 def test_a_long_epoch_is_saved_and_reported_on_its_way(nnunet):
