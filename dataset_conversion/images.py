@@ -48,10 +48,11 @@ def read_binary_mask(path: Path) -> np.ndarray:
     Raises:
         ValueError: unreadable file, or more than a tenth of the pixels are grey, so that this is no mask.
     """
-    values = np.asarray(_open(path).convert("RGB")).max(axis=2)
-    levels = np.flatnonzero(np.bincount(values.ravel(), minlength=256))
-    if len(levels) == 2 and levels[0] == 0:
-        return (values > 0).astype(np.uint8)
+    image = _open(path)
+    values = np.asarray(image) if image.mode == "L" else np.asarray(image.convert("RGB")).max(axis=2)
+    foreground = values > 0
+    if not foreground.all() and np.array_equal(foreground, values == values.max()):
+        return foreground.astype(np.uint8)
     grey = np.mean((values >= GREY[0]) & (values <= GREY[1]))
     if grey > MAX_GREY_SHARE:
         raise ValueError(f"{path}: not a mask, {grey:.0%} of its pixels are grey; expected black and white")
