@@ -1,5 +1,6 @@
 """DICOM files of single slices through SimpleITK, which honours rescale slope and intercept, 16 bits, spacing and orientation."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ import SimpleITK as sitk
 
 INSTANCE_NUMBER = "0020|0013"
 CARDIAC_NUMBER_OF_IMAGES = "0018|1090"
+SPACING_BETWEEN_SLICES, SLICE_THICKNESS = "0018|0088", "0018|0050"
 EVEN = 0.1  # of the slice distance: how far a slice may be from its place in an even stack
 _INTEGERS = (sitk.sitkUInt8, sitk.sitkInt8, sitk.sitkUInt16, sitk.sitkInt16, sitk.sitkUInt32, sitk.sitkInt32)
 
@@ -46,12 +48,16 @@ def read_slice(path: Path) -> sitk.Image:
     Raises:
         ValueError: unreadable, several frames, or colour.
     """
+    reader = _reader(path)
     try:
-        image = _reader(path).Execute()
+        image = reader.Execute()
     except RuntimeError as error:
         raise _unreadable(path) from error
     if image.GetDimension() != 3 or image.GetDepth() != 1 or image.GetNumberOfComponentsPerPixel() != 1:
         raise ValueError(f"{path}: expected one grey slice, got {image.GetSize()} pixels of {image.GetPixelIDTypeAsString()}")
+    thickness = _number(reader, SLICE_THICKNESS)
+    if thickness and not _number(reader, SPACING_BETWEEN_SLICES):  # then GDCM says 1 mm
+        image.SetSpacing((*image.GetSpacing()[:2], thickness))
     return image if image.GetPixelID() in _INTEGERS else sitk.Cast(image, sitk.sitkFloat32)
 
 
@@ -94,10 +100,17 @@ def _reader(path: Path) -> sitk.ImageFileReader:
 
 
 def _integer(reader: sitk.ImageFileReader, tag: str) -> int | None:
+    number = _number(reader, tag)
+    return None if number is None else int(number)
+
+
+def _number(reader: sitk.ImageFileReader, tag: str) -> float | None:
+    """None where the header does not give one."""
     try:
-        return int(reader.GetMetaData(tag)) if reader.HasMetaDataKey(tag) else None
+        number = float(reader.GetMetaData(tag)) if reader.HasMetaDataKey(tag) else math.nan
     except ValueError:
         return None
+    return number if math.isfinite(number) else None
 
 
 def _unreadable(path: Path) -> ValueError:

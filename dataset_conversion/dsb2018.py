@@ -172,7 +172,7 @@ def _stratum(path: Path) -> str:
         image = read_rgb(path)
     except ValueError:
         return "unreadable"
-    values = image.astype(np.int16)
+    values = image[::4, ::4].astype(np.int16)  # enough to tell, and quick
     coloured = np.mean(values.max(axis=2) - values.min(axis=2)) > GREY_TOLERANCE
     ground = "bright" if np.median(values) > 127 else "dark"
     return f"{'coloured' if coloured else 'grey'} {ground} {image.shape[0]}x{image.shape[1]}"
