@@ -17,7 +17,10 @@ COLUMNS = 4
 CELL = (210, 280)  # (H, W) pixels for an image
 CAPTION = 18
 RIM = (0, 0, 0)  # beside a bright tone: one of the two shows on any image
-TONES = ((0, 255, 80), (255, 60, 220), (60, 190, 255), (255, 220, 0), (255, 90, 40), (170, 120, 255), (0, 230, 220), (255, 160, 190))
+TONES = (  # of the labels 1, 2, ...
+    *((0, 255, 80), (255, 60, 220), (60, 190, 255), (255, 220, 0)),
+    *((255, 90, 40), (170, 120, 255), (0, 230, 220), (255, 160, 190)),
+)
 NAME_LENGTH = 30  # of an id; the rest does not fit
 WINDOW = (1, 99)  # percentiles shown as black and white, where more than 8 bits must be shown
 

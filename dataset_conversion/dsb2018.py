@@ -17,7 +17,7 @@ their own. Pixels that two masks share (a few in the corrected release) are nucl
 Channels are R, G, B, normalised image by image (z-score): the brightness of a fluorescence image says how long it was exposed.
 Every image is a case and a group of its own; folds are stratified by modality (grey or coloured, dark or bright ground) and size.
 
-The papers resample to 256x256. Which images they hold out is not published, so `--protocol paper` leaves the folds as they are.
+The papers resample to 256x256. Which images they hold out is not known here, so `--protocol paper` leaves the folds as they are.
 """
 
 import argparse
@@ -81,8 +81,8 @@ def make_recipe(border: bool) -> Recipe:
         channel_names=("R", "G", "B"),
         labels={"background": 0, "nucleus": 1, **({"border": 2} if border else {})},
         description="Nuclei in fluorescence, brightfield and histology images, stage 1 of the 2018 Data Science Bowl",
-        reference="Caicedo et al., Nucleus segmentation across imaging experiments: the 2018 Data Science Bowl, Nature Methods 16 "
-        "(2019), doi:10.1038/s41592-019-0612-7, https://bbbc.broadinstitute.org/BBBC038",
+        reference="Caicedo et al., Nucleus segmentation across imaging experiments: the 2018 Data Science Bowl, Nature Methods "
+        "16 (2019), doi:10.1038/s41592-019-0612-7, https://bbbc.broadinstitute.org/BBBC038",
         licence="CC0 1.0",
         release="stage 1, 2018",
         paper=PaperProtocol(size=(256, 256)),

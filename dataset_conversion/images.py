@@ -60,7 +60,7 @@ def read_binary_mask(path: Path) -> np.ndarray:
 
 
 def resample_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Image (H, W) or (H, W, C) at `size` = (H', W'): averaged over areas along an axis that shrinks, linear along one that grows.
+    """Image (H, W) or (H, W, C) at `size` = (H', W'): averaged over areas where an axis shrinks, linear where one grows.
 
     Integers are rounded, floats stay floats.
     """

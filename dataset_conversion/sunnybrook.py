@@ -10,18 +10,18 @@ Reads the images and the manual contours in the layouts in circulation, at any d
     (C) Kaggle           challenge_training/SC-HF-I-1/IM-<series>-NNNN.dcm
         contours of all  SC-HF-I-01/contours-manual/IRCCI-expert/IM-0001-NNNN-{i,o}contour-manual.txt
 
-NNNN is the DICOM InstanceNumber. `i` is the endocardium, drawn at end-diastole (ED) and end-systole (ES), `o` the epicardium, at ED
-only. Their polygons are filled, outline included. `--target endo` takes all frames that have it, `epi` those at ED, `both` those at
-ED that have both: two regions, of which epi contains endo (values: 1 the wall, 2 the cavity). An endocardium may leave the
+NNNN is the DICOM InstanceNumber. `i` is the endocardium, drawn at end-diastole (ED) and end-systole (ES), `o` the epicardium, at
+ED only. Their polygons are filled, outline included. `--target endo` takes all frames that have it, `epi` those at ED, `both` those
+at ED that have both: two regions, of which epi contains endo (values: 1 the wall, 2 the cavity). An endocardium may leave the
 epicardium by a few pixels; where a set does so by much it is another patient's, and refused.
 
-Cases are NIfTI, as spacing, orientation and 16-bit values would be lost in PNG: `--as slices` one frame, (1, H, W); `--as stacks` the
-frames of a patient at ED or ES, ordered by position, with the distance of their slices as spacing. MRI has no unit, so nnU-Net
+Cases are NIfTI, as spacing, orientation and 16-bit values would be lost in PNG: `--as slices` one frame, (1, H, W); `--as stacks`
+the frames of a patient at ED or ES, ordered by position, with the distance of their slices as spacing. MRI has no unit, so nnU-Net
 normalises each image by its own mean and deviation.
 
-Folds keep a patient together and are stratified by diagnosis. `--official-test` puts the validation and online sets of the challenge
-(30 patients) into imagesTs. The papers cut 160x160 out of the middle; whom they hold out is not published, so `--protocol paper`
-leaves the folds as they are.
+Folds keep a patient together and are stratified by diagnosis. `--official-test` puts the challenge's validation and online sets (30
+patients) into imagesTs. The papers cut 160x160 out of the middle; whom they hold out is not known here, so `--protocol paper` leaves
+the folds as they are.
 """
 
 import argparse
@@ -80,7 +80,7 @@ def convert(
 def add_arguments(parser: argparse._ArgumentGroup) -> None:
     """This data set's own options."""
     parser.add_argument("--target", choices=TARGETS, default="endo", help="which contours (default: endo); both: as regions")
-    parser.add_argument("--as", dest="kind", choices=KINDS, default="slices", help="a case is a frame, or a stack (default: slices)")
+    parser.add_argument("--as", dest="kind", choices=KINDS, default="slices", help="a case: a frame, or a stack (default: slices)")
     parser.add_argument("--official-test", action="store_true", help="validation and online patients to imagesTs, labelsTs")
 
 

@@ -98,7 +98,8 @@ def _images_of(id: str, patient: Patient, wanted: Iterable[int]) -> tuple[dict[i
     for number in sorted(wanted - best.keys()):
         if f"{id}_{number:04d}" not in broken:
             contour = patient.inner.get(number) or patient.outer[number]
-            bad.append(BadCase(f"{id}_{number:04d}", f"{contour}: no image with InstanceNumber {number} in {_first(patient).parent}"))
+            place = _first(patient).parent
+            bad.append(BadCase(f"{id}_{number:04d}", f"{contour}: no image with InstanceNumber {number} in {place}"))
     return best, bad
 
 

@@ -1,4 +1,4 @@
-"""Images with a place in the patient: checks, crops and resampling in the plane, NIfTI whose bytes depend on the content alone."""
+"""Images with a place in the patient: checks, crops and resampling in the plane, NIfTI whose bytes the content decides."""
 
 import gzip
 from pathlib import Path

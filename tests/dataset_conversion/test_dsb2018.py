@@ -57,7 +57,8 @@ def source(tmp_path: Path) -> Path:
     """stage1_train alone: six dark grey cases, five coloured ones, RGB among RGBA, clutter."""
     root = tmp_path / "source" / "stage1_train"
     for i in range(11):
-        add_case(root, f"{i:02d}{'a' * 62}", size=(24, 32) if i < 6 else (26, 30), mode="RGB" if i == 3 else "RGBA", coloured=i > 5)
+        size, mode = (24, 32) if i < 6 else (26, 30), "RGB" if i == 3 else "RGBA"
+        add_case(root, f"{i:02d}{'a' * 62}", size, mode, coloured=i > 5)
     (root / f"00{'a' * 62}" / "masks" / ".DS_Store").write_bytes(b"")
     (root.parent / "classes.csv").write_text("filename,foreground\n")
     return root.parent
@@ -170,7 +171,13 @@ def test_border_is_a_class_of_the_data_set(source):
 
 @pytest.mark.parametrize(
     "runs, pixels_set",
-    [("1 3", {(0, 0), (1, 0), (2, 0)}), ("4 2", {(3, 0), (0, 1)}), ("12 1", {(3, 2)}), ("1 2 2 2", {(0, 0), (1, 0), (2, 0)}), ("", set())],
+    [
+        ("1 3", {(0, 0), (1, 0), (2, 0)}),
+        ("4 2", {(3, 0), (0, 1)}),
+        ("12 1", {(3, 2)}),
+        ("1 2 2 2", {(0, 0), (1, 0), (2, 0)}),
+        ("", set()),
+    ],
 )
 def test_run_lengths_count_from_one_down_the_columns(runs, pixels_set):
     assert {tuple(map(int, where)) for where in np.argwhere(decode(Path("s.csv"), 2, runs, "4", "3", (4, 3)))} == pixels_set
@@ -261,7 +268,9 @@ def test_bad_solution(with_test, nnunet, rows, message):
     assert load(convert(with_test, 502, skip_bad=True) / "conversion_report.json")["cases"]["skipped"] == 1
 
 
-@pytest.mark.parametrize("content, message", [("a,b\n", "no column ImageId, EncodedPixels, Height, Width; found a, b"), ("", "found nothing")])
+@pytest.mark.parametrize(
+    "content, message", [("a,b\n", "no column ImageId, EncodedPixels, Height, Width; found a, b"), ("", "found nothing")]
+)
 def test_table_of_other_columns(with_test, nnunet, content, message):
     (with_test / "stage1_solution.csv").write_text(content)
     with pytest.raises(ValueError, match=message):
@@ -311,7 +320,8 @@ def test_real_cases(nnunet):
     # In the dark images nuclei shine: were images and masks mismatched, this would not hold.
     brighter = []
     for case in report["written"]:
-        image, labels = pixels(folder / "imagesTr" / f"{case['case']}_0000.png"), pixels(folder / "labelsTr" / f"{case['case']}.png") > 0
+        image = pixels(folder / "imagesTr" / f"{case['case']}_0000.png")
+        labels = pixels(folder / "labelsTr" / f"{case['case']}.png") > 0
         if np.median(image) < 60 and labels.any():
             brighter.append(image[labels].mean() > image[~labels].mean())
     assert np.mean(brighter) > 0.98
