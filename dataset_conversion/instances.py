@@ -29,12 +29,14 @@ def join_nuclei(nuclei: Iterable[np.ndarray], size: tuple[int, int], border: boo
 
 def _add_grown(near: np.ndarray, mask: np.ndarray) -> None:
     """Add one to `near` within a pixel of the mask; only its bounding box is looked at, for speed."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    inside = mask.view(bool)
+    rows = np.flatnonzero(inside.any(axis=1))
     if not len(rows):
         return
+    columns = np.flatnonzero(inside[rows[0] : rows[-1] + 1].any(axis=0))
     top, left = max(rows[0] - 1, 0), max(columns[0] - 1, 0)
     box = slice(top, rows[-1] + 2), slice(left, columns[-1] + 2)
-    grown = mask[box] > 0
+    grown = inside[box]
     for axis in (0, 1):
         grown = np.moveaxis(grown, axis, 0)
         wide = grown.copy()

@@ -46,8 +46,8 @@ def find_frames(id: str, patient: Patient, target: str) -> tuple[list[Frame], li
     images, wrong = _images_of(id, patient, wanted)
     bad += wrong
     frames = [
-        Frame(*images[number][:1], patient.inner.get(number), patient.outer.get(number), images[number][1])
-        for number in sorted(images)
+        Frame(image, patient.inner.get(number), patient.outer.get(number), header)
+        for number, (image, header) in sorted(images.items())
     ]
     if target != "endo":
         frames, wrong = _drop_wrong_sets(id, frames)
@@ -104,17 +104,14 @@ def _images_of(id: str, patient: Patient, wanted: Iterable[int]) -> tuple[dict[i
 
 
 def _by_number(id: str, paths: list[Path], wanted: set[int]) -> tuple[dict[int, tuple[Path, Header]], list[BadCase]]:
+    """Files that are named for a wanted frame first; every other header only where frames are still missing."""
     named = [path for path in paths if frame_number(path) in wanted]
     found, bad = _read(id, named)
-    if not wanted <= found.keys() | {frame_number(path) for path in named if not _is_read(path, found)}:
+    broken = {case.id for case in bad}
+    if any(number not in found and f"{id}_{number:04d}" not in broken for number in wanted):
         others, _ = _read(id, [path for path in paths if path not in named])
-        for number, item in others.items():
-            found.setdefault(number, item)
+        found = others | found
     return {number: item for number, item in found.items() if number in wanted}, bad
-
-
-def _is_read(path: Path, found: dict[int, tuple[Path, Header]]) -> bool:
-    return any(path == other for other, _ in found.values())
 
 
 def _read(id: str, paths: list[Path]) -> tuple[dict[int, tuple[Path, Header]], list[BadCase]]:
