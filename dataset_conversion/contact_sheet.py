@@ -64,8 +64,15 @@ def _overlay(folder: Path, part: str, case_id: str, recipe: Recipe) -> Image.Ima
     labels = resample_labels(labels, size)
     rim, inner = outline(labels), outline(labels, thickness=2)
     pixels[inner] = np.array(TONES, np.uint8)[(labels[inner] - 1) % len(TONES)]
-    pixels[rim] = RIM
+    pixels[rim & _is_beside(np.where(rim, 0, labels), labels)] = RIM  # what is all rim keeps its tone
     return Image.fromarray(pixels)
+
+
+def _is_beside(inside: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Where a pixel of (H, W) has a neighbour of its own label in `inside`."""
+    padded = np.pad(inside, 1)
+    neighbours = padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:]
+    return np.logical_or.reduce([neighbour == labels for neighbour in neighbours])
 
 
 def _load(image_path: Path, label_path: Path) -> tuple[Image.Image, np.ndarray]:
