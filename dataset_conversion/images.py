@@ -1,4 +1,4 @@
-"""Natural images and their masks: read with checks, resample, write as PNG whose bytes depend on the pixels alone."""
+"""Images and their masks as arrays: read with checks, resample, crop, write as PNG whose bytes depend on the pixels alone."""
 
 from pathlib import Path
 
@@ -10,6 +10,7 @@ GREY = (64, 191)  # between these a mask's pixel is neither class
 MAX_GREY_SHARE = 0.1  # anti-aliased or JPEG outlines stay well below; a photograph taken for a mask does not
 
 _RGB_MODES = ("RGB", "RGBA", "L", "LA", "P", "1")
+_DEEP_MODES = ("I;16", "I;16B", "I")  # Pillow's for one channel of 16 bits
 
 
 def read_rgb(path: Path) -> np.ndarray:
@@ -21,6 +22,23 @@ def read_rgb(path: Path) -> np.ndarray:
     return np.asarray(_open(path).convert("RGB"))
 
 
+def read_grey(path: Path) -> np.ndarray:
+    """A grey image as (H, W) uint8, or uint16 where the file has 16 bits; of a colour image its luminance.
+
+    nnU-Net's NaturalImage2DIO reads a 16-bit grey PNG with its full range.
+
+    Raises:
+        ValueError: truncated or unreadable file, or values that 16 bits do not hold.
+    """
+    image = _open(path, (*_RGB_MODES, *_DEEP_MODES))
+    if image.mode not in _DEEP_MODES:
+        return np.asarray(image.convert("RGB").convert("L"))
+    values = np.asarray(image)
+    if values.min() < 0 or values.max() > np.iinfo(np.uint16).max:
+        raise ValueError(f"{path}: grey values from {values.min()} to {values.max()}; expected 0 to 65535")
+    return values.astype(np.uint16)
+
+
 def read_binary_mask(path: Path) -> np.ndarray:
     """A mask of any 8-bit or 1-bit kind as (H, W) uint8 of 0 and 1.
 
@@ -30,10 +48,11 @@ def read_binary_mask(path: Path) -> np.ndarray:
     Raises:
         ValueError: unreadable file, or more than a tenth of the pixels are grey, so that this is no mask.
     """
-    values = np.asarray(_open(path).convert("RGB")).max(axis=2)
-    levels = np.flatnonzero(np.bincount(values.ravel(), minlength=256))
-    if len(levels) == 2 and levels[0] == 0:
-        return (values > 0).astype(np.uint8)
+    image = _open(path)
+    values = np.asarray(image) if image.mode == "L" else np.asarray(image.convert("RGB")).max(axis=2)
+    foreground = values > 0
+    if not foreground.all() and np.array_equal(foreground, values == values.max()):
+        return foreground.astype(np.uint8)
     grey = np.mean((values >= GREY[0]) & (values <= GREY[1]))
     if grey > MAX_GREY_SHARE:
         raise ValueError(f"{path}: not a mask, {grey:.0%} of its pixels are grey; expected black and white")
@@ -41,13 +60,19 @@ def read_binary_mask(path: Path) -> np.ndarray:
 
 
 def resample_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Image (H, W, C) uint8 at `size` = (H', W'): averaged over areas along an axis that shrinks, linear along one that grows."""
+    """Image (H, W) or (H, W, C) at `size` = (H', W'): averaged over areas where an axis shrinks, linear where one grows.
+
+    Integers are rounded, floats stay floats.
+    """
     if image.shape[:2] == tuple(size):
         return image
     resampled = _resample_rows(image.astype(np.float64), size[0])
     resampled = _resample_rows(resampled.swapaxes(0, 1), size[1]).swapaxes(0, 1)
+    if not np.issubdtype(image.dtype, np.integer):
+        return resampled.astype(image.dtype)
     # Halves go up; 1e-6 keeps a rounding error from deciding about one.
-    return np.clip(np.floor(resampled + 0.5 + 1e-6), 0, 255).astype(np.uint8)
+    limits = np.iinfo(image.dtype)
+    return np.clip(np.floor(resampled + 0.5 + 1e-6), limits.min, limits.max).astype(image.dtype)
 
 
 def resample_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -60,33 +85,50 @@ def resample_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return labels[rows[:, None], columns[None, :]]
 
 
+def centre_crop(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The middle `size` = (H', W') of an image or of labels (H, W, ...), with zeros around where it is smaller."""
+    for axis, new in enumerate(size):
+        before, after = centre_margins(pixels.shape[axis], new)
+        pixels = np.pad(pixels, [(max(before, 0), max(after, 0)) if i == axis else (0, 0) for i in range(pixels.ndim)])
+        first = max(-before, 0)
+        pixels = pixels[(slice(None),) * axis + (slice(first, first + new),)]
+    return pixels
+
+
+def centre_margins(old: int, new: int) -> tuple[int, int]:
+    """What is added (negative: cut off) before and after the middle, so that `old` pixels become `new`."""
+    before = -((old - new) // 2)
+    return before, new - old - before
+
+
 def write_png(path: Path, pixels: np.ndarray) -> None:
-    """Write (H, W) or (H, W, 3) uint8, always with the same encoder settings and without metadata."""
+    """Write (H, W) uint8 or uint16 or (H, W, 3) uint8, always with the same encoder settings and without metadata."""
     Image.fromarray(pixels).save(path, format="PNG", optimize=False, compress_level=3)  # 6: a third of the speed for 3 % less
 
 
-def _open(path: Path) -> Image.Image:
+def _open(path: Path, modes: tuple[str, ...] = _RGB_MODES) -> Image.Image:
     try:
         with Image.open(path) as image:
             image.load()
     except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error ... for broken files
         raise ValueError(f"{path}: cannot be read as an image ({error}); fetch this file again") from error
-    if image.mode not in _RGB_MODES:
+    if image.mode not in modes:
         raise ValueError(f"{path}: expected an 8-bit image, got Pillow mode {image.mode!r}")
     return image
 
 
 def _resample_rows(image: np.ndarray, new: int) -> np.ndarray:
-    """(H, W, C) float -> (new, W, C)."""
+    """(H, W) or (H, W, C) float -> (new, W) or (new, W, C)."""
     old = len(image)
+    column = (-1,) + (1,) * (image.ndim - 1)
     if new <= old:  # row i is the mean over [i, i + 1] * old / new: a difference of the running sum, linear within a row
         sums = np.concatenate([np.zeros_like(image[:1]), np.cumsum(image, axis=0)])
         edges = np.arange(new + 1) * old / new
         whole = np.minimum(edges.astype(int), old - 1)
-        running = sums[whole] + (edges - whole)[:, None, None] * image[whole]
+        running = sums[whole] + (edges - whole).reshape(column) * image[whole]
         return np.diff(running, axis=0) * (new / old)
     centres = np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0, old - 1)
     above = centres.astype(int)
     below = np.minimum(above + 1, old - 1)
-    share = (centres - above)[:, None, None]
+    share = (centres - above).reshape(column)
     return (1 - share) * image[above] + share * image[below]

@@ -17,7 +17,6 @@ colour cast of a lamp vary from image to image and say nothing about where the l
 (`rgb_to_0_1`) would keep. One image shows one lesion, so the case is the group that folds keep together.
 """
 
-import os
 import sys
 from pathlib import Path
 
@@ -27,6 +26,7 @@ from nnunet_mamba.dataset_conversion.cases import BadCase, Case
 from nnunet_mamba.dataset_conversion.images import read_binary_mask, read_rgb
 from nnunet_mamba.dataset_conversion.pipeline import convert_dataset
 from nnunet_mamba.dataset_conversion.recipe import PaperProtocol, Recipe
+from nnunet_mamba.dataset_conversion.tree import name_found, subfolders
 
 IMAGE_FOLDER, MASK_FOLDER = "_dermoscopic_image", "_lesion"
 SEARCH_DEPTH = 3
@@ -71,7 +71,7 @@ def find_cases(folder: Path) -> tuple[list[Case], list[BadCase]]:
     images: dict[str, list[Path]] = {}
     masks: dict[str, list[Path]] = {}
     bad = []
-    for case_folder in _subfolders(_find_root(folder)):
+    for case_folder in subfolders(_find_root(folder)):
         found_images = _bitmaps(case_folder, IMAGE_FOLDER, "")
         found_masks = _bitmaps(case_folder, MASK_FOLDER, "_lesion")
         for path in found_images:
@@ -129,15 +129,13 @@ def _find_root(folder: Path) -> Path:
             return roots[0]
         if roots:
             raise ValueError(f"{folder}: holds {len(roots)} PH2 trees ({', '.join(map(str, roots))}); give one of them to -i")
-        level = [inner for path in level for inner in _subfolders(path)]
-    found = sorted(path.name for path in folder.iterdir())
-    named = ", ".join(found[:5]) + (f" and {len(found) - 5} more" if len(found) > 5 else "")
-    raise ValueError(f"{folder}: not the layout of PH2; expected {LAYOUT}, found {named or 'an empty folder'}")
+        level = [inner for path in level for inner in subfolders(path)]
+    raise ValueError(f"{folder}: not the layout of PH2; expected {LAYOUT}, found {name_found(folder)}")
 
 
 def _holds_cases(folder: Path) -> bool:
     return any(
-        inner.name.lower().endswith((IMAGE_FOLDER, MASK_FOLDER)) for case in _subfolders(folder) for inner in _subfolders(case)
+        inner.name.lower().endswith((IMAGE_FOLDER, MASK_FOLDER)) for case in subfolders(folder) for inner in subfolders(case)
     )
 
 
@@ -145,18 +143,11 @@ def _bitmaps(case_folder: Path, folder_ending: str, stem_ending: str) -> list[Pa
     """The .bmp files in the sub-folders of that ending, in sorted order."""
     return [
         path
-        for folder in _subfolders(case_folder)
+        for folder in subfolders(case_folder)
         if folder.name.lower().endswith(folder_ending)
         for path in sorted(folder.iterdir())
         if path.name.lower().endswith(f"{stem_ending}.bmp") and not path.name.startswith(".")
     ]
-
-
-def _subfolders(folder: Path) -> list[Path]:
-    """Sorted, without hidden ones and what macOS adds to zips."""
-    with os.scandir(folder) as entries:
-        names = [entry.name for entry in entries if entry.is_dir() and not entry.name.startswith((".", "__MACOSX"))]
-    return [folder / name for name in sorted(names)]
 
 
 if __name__ == "__main__":

@@ -1,8 +1,11 @@
 """The way that every data set takes: find, verify, split, write beside, rename, report."""
 
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
+from nnunet_mamba.dataset_conversion.cases import Case
 from nnunet_mamba.dataset_conversion.contact_sheet import write_contact_sheet
 from nnunet_mamba.dataset_conversion.parallel import open_workers
 from nnunet_mamba.dataset_conversion.recipe import PaperProtocol, Recipe
@@ -22,7 +25,7 @@ SPLITS = "splits_final.json"
 
 def convert_dataset(
     recipe: Recipe,
-    source: str | Path,
+    source: str | Path | Sequence[str | Path],
     dataset_id: int,
     size: tuple[int, int] | None,
     test: int,
@@ -30,8 +33,12 @@ def convert_dataset(
     protocol: str | None,
     processes: int,
     skip_bad: bool,
+    own: Mapping[str, Any] | None = None,
 ) -> Path:
     """Convert `source` by `recipe`; the options are those of `nnunet_mamba convert`. Returns the data set's folder.
+
+    A data set that comes in several folders or zips gives them all as `source`; `recipe.find_cases` takes as many. `own` are the
+    data set's own options, for the report.
 
     The folds are written beside dataset.json, from where nnU-Net's planning takes them, and where nnUNet_preprocessed is set
     also there, where training reads them and planning leaves them as they are.
@@ -43,21 +50,30 @@ def convert_dataset(
     paper = _check_options(recipe, size, protocol, processes)
     target = find_target(dataset_id, recipe.name)
     size = paper.size if paper else size
-    with open_source(Path(source), target.raw) as folder, open_workers(processes) as workers:
-        found, bad = recipe.find_cases(folder)
-        cases, facts, skipped = verify_cases(found, bad, recipe.read_case, workers, skip_bad)
-        training, held_out = hold_out(cases, test, seed)
-        folds = make_folds(training, seed, paper.held_out_of(len(training)) if paper else None)
+    crop = paper is not None and paper.crop
+    sources = [source] if isinstance(source, str | Path) else source
+    with ExitStack() as stack:
+        folders = [stack.enter_context(open_source(Path(place), target.raw)) for place in sources]
+        workers = stack.enter_context(open_workers(processes))
+        found, bad = recipe.find_cases(*folders)
+        cases, facts, skipped = verify_cases(found, bad, recipe, workers, skip_bad)
+        training, held_out = hold_out([case for case in cases if not case.test], test, seed)
+        official = [case for case in cases if case.test]
+        _check_groups(training, official)
+        in_fold_0 = paper.held_out_of(len(training)) if paper and paper.held_out else None
+        folds = make_folds(training, seed, in_fold_0, paper.held_out_groups if paper else ())
+        tested = sorted([*held_out, *official], key=lambda case: case.id)
 
         with hidden_folder(target.raw, target.folder_name) as raw:
-            written = write_cases(raw, "Tr", training, recipe.read_case, size, workers)
-            written_test = write_cases(raw, "Ts", held_out, recipe.read_case, size, workers) if held_out else []
+            written = write_cases(raw, "Tr", training, recipe, size, crop, workers)
+            written_test = write_cases(raw, "Ts", tested, recipe, size, crop, workers) if tested else []
             write_dataset_json(raw, recipe, len(training))
             write_json(raw / SPLITS, folds)
-            options = {"size": size, "test": test, "seed": seed, "protocol": protocol, "skip_bad": skip_bad}
-            report = make_report(recipe.name, options, folder, facts, written, written_test, skipped, folds)
+            options = {"size": size, "test": test, "seed": seed, "protocol": protocol, "skip_bad": skip_bad, **(own or {})}
+            strata = {case.id: case.stratum for case in cases}
+            report = make_report(recipe, options, folders, facts, strata, written, written_test, skipped, folds)
             write_json(raw / REPORT, report)
-            write_contact_sheet(raw / CONTACT_SHEET, raw, written, written_test)
+            write_contact_sheet(raw / CONTACT_SHEET, raw, recipe, written, written_test)
             _publish(target, raw, folds)
 
     final = target.raw / target.folder_name
@@ -79,6 +95,13 @@ def _publish(target: Target, raw: Path, folds: list) -> None:
         rename_all(moves)
 
 
+def _check_groups(training: Sequence[Case], official: Sequence[Case]) -> None:
+    shared = sorted({case.group for case in training} & {case.group for case in official})
+    if shared:
+        named = ", ".join(shared[:5])
+        raise ValueError(f"{named}: both in the training and in the official test part of the source; leave one of them out")
+
+
 def _check_options(recipe: Recipe, size: tuple[int, int] | None, protocol: str | None, processes: int) -> PaperProtocol | None:
     """The papers' protocol if it is asked for."""
     if processes < 1:
@@ -89,6 +112,10 @@ def _check_options(recipe: Recipe, size: tuple[int, int] | None, protocol: str |
         return None
     if protocol not in PROTOCOLS:
         raise ValueError(f"unknown protocol {protocol!r}; known: {', '.join(PROTOCOLS)}")
+    if recipe.paper is None:
+        raise ValueError(f"--protocol {protocol}: no paper gives one for {recipe.name}; leave it out, and give --size if need be")
+    if size is not None and recipe.paper.size is None:
+        raise ValueError(f"--protocol paper keeps the size of {recipe.name}; leave out --size {size[0]} {size[1]}")
     if size is not None and tuple(size) != recipe.paper.size:
         height, width = recipe.paper.size
         raise ValueError(f"--protocol paper sets --size {height} {width}; leave out --size {size[0]} {size[1]}")

@@ -4,7 +4,9 @@ from importlib import import_module
 from types import ModuleType
 
 CONVERTERS = {
+    "DSB2018": "nnunet_mamba.dataset_conversion.dsb2018",
     "PH2": "nnunet_mamba.dataset_conversion.ph2",
+    "Sunnybrook": "nnunet_mamba.dataset_conversion.sunnybrook",
 }
 
 

@@ -9,45 +9,55 @@ from typing import Any
 
 from nnunet_mamba import __version__
 from nnunet_mamba.dataset_conversion.cases import BadCase, CaseFacts
+from nnunet_mamba.dataset_conversion.recipe import Recipe
 
 MAX_SIZES = 6  # on the terminal; the report lists every size
+MAX_UNUSED = 5  # likewise, of those that the data set itself is published without
+MAX_IDS = 10
 
 
 def make_report(
-    name: str,
+    recipe: Recipe,
     options: Mapping[str, Any],
-    folder: Path,
+    folders: Sequence[Path],
     source: Mapping[str, CaseFacts],
+    strata: Mapping[str, str],
     training: Sequence[CaseFacts],
     test: Sequence[CaseFacts],
     skipped: Sequence[BadCase],
     folds: Sequence[Mapping[str, Sequence[str]]],
 ) -> dict[str, Any]:
-    """The report as it is written: counts, sizes (H x W, pixels), foreground shares (0 to 1), and each case.
+    """The report as it is written: counts, sizes (H x W or D x H x W, pixels), foreground shares (0 to 1), strata, and each case.
 
-    Files are named from the source `folder` on, so that the report does not depend on where that lies.
+    Files are named from the source `folders` on, so that the report does not depend on where those lie.
     """
     written = sorted([*training, *test], key=lambda facts: facts.id)
     test_ids = {facts.id for facts in test}
-    shares = [facts.foreground for facts in written]
+    labelled = [facts for facts in written if facts.foreground is not None]
+    broken = [case for case in skipped if not case.expected]
+    unused = [case for case in skipped if case.expected]
     return {
-        "data_set": name,
+        "data_set": recipe.name,
         "converter": f"nnunet_mamba {__version__}",
         "options": dict(options),
-        "cases": {"training": len(training), "test": len(test), "skipped": len(skipped)},
+        "cases": {"training": len(training), "test": len(test), "skipped": len(broken)},
         "source_sizes": _count_sizes(list(source.values())),
         "written_sizes": _count_sizes(written),
-        "foreground": {"min": _share(min(shares)), "median": _share(median(shares)), "max": _share(max(shares))},
-        "empty_masks": [facts.id for facts in written if facts.foreground == 0],
-        "skipped": [{"case": case.id, "reason": case.reason.replace(f"{folder}{os.sep}", "")} for case in skipped],
+        "foreground": _range([facts.foreground for facts in labelled]),
+        "classes": {name: _range([facts.shares[i] for facts in labelled]) for i, name in enumerate(recipe.classes())},
+        "empty_masks": [facts.id for facts in labelled if facts.foreground == 0],
+        "without_labels": [facts.id for facts in written if facts.foreground is None],
+        "skipped": [{"case": case.id, "reason": _without(folders, case.reason)} for case in broken],
+        "not_used": [{"case": case.id, "reason": _without(folders, case.reason)} for case in unused],
         "folds": [{"train": len(fold["train"]), "val": len(fold["val"])} for fold in folds],
+        "strata": _count_strata(strata, training, test, folds),
         "written": [
             {
                 "case": facts.id,
                 "part": "test" if facts.id in test_ids else "training",
                 "source_size": _size(source[facts.id].size),
                 "size": _size(facts.size),
-                "foreground": _share(facts.foreground),
+                "foreground": None if facts.foreground is None else _share(facts.foreground),
             }
             for facts in written
         ],
@@ -56,17 +66,28 @@ def make_report(
 
 def summary_table(report: Mapping[str, Any]) -> str:
     """The report for the terminal, a line a fact, and one for each case that was left out."""
-    cases, foreground = report["cases"], report["foreground"]
+    cases, unused, unlabelled = report["cases"], report["not_used"], report["without_labels"]
+    shares = {"foreground": report["foreground"]}
+    if len(report["classes"]) > 1:
+        shares |= {f"  {name}": values for name, values in report["classes"].items()}
     rows = [
         ("data set", report["data_set"]),
         ("cases", f"{cases['training'] + cases['test']} ({cases['training']} training, {cases['test']} test)"),
         ("sizes (H x W)", _sizes(report["written_sizes"])),
-        ("foreground", ", ".join(f"{name} {100 * foreground[name]:.1f} %" for name in ("min", "median", "max"))),
-        ("empty masks", f"{len(report['empty_masks'])} {' '.join(report['empty_masks'])}".strip()),
+        *((name, ", ".join(f"{key} {100 * value:.1f} %" for key, value in values.items())) for name, values in shares.items()),
+        ("empty masks", _count_ids(report["empty_masks"])),
         ("validation", " + ".join(str(fold["val"]) for fold in report["folds"]) + " cases in folds 0, 1, ..."),
+        *((f"  {name}", _stratum(counts)) for name, counts in report["strata"].items()),
         ("skipped", str(cases["skipped"])),
         *(("", f"{case['case']}: {case['reason']}") for case in report["skipped"]),
     ]
+    if unlabelled:
+        rows.append(("without labels", _count_ids(unlabelled)))
+    if unused:
+        rows.append(("not used", f"{len(unused)}, as published"))
+        rows += [("", f"{case['case']}: {case['reason']}") for case in unused[:MAX_UNUSED]]
+        if len(unused) > MAX_UNUSED:
+            rows.append(("", f"and {len(unused) - MAX_UNUSED} more, listed in the report"))
     if report["source_sizes"] != report["written_sizes"]:
         rows.insert(2, ("source (H x W)", _sizes(report["source_sizes"])))
     return "\n".join(f"{name:<15} {value}" for name, value in rows)
@@ -77,8 +98,44 @@ def _count_sizes(facts: Sequence[CaseFacts]) -> dict[str, int]:
     return {_size(size): counts[size] for size in sorted(counts)}
 
 
-def _size(size: tuple[int, int]) -> str:
-    return f"{size[0]}x{size[1]}"
+def _count_strata(
+    strata: Mapping[str, str],
+    training: Sequence[CaseFacts],
+    test: Sequence[CaseFacts],
+    folds: Sequence[Mapping[str, Sequence[str]]],
+) -> dict[str, Any]:
+    """By stratum the cases for training, for test and for each fold's validation; empty where there is one stratum."""
+    names = sorted({strata[facts.id] for facts in (*training, *test)})
+    counts = [Counter(strata[id] for id in fold["val"]) for fold in folds]
+    in_training, in_test = (Counter(strata[facts.id] for facts in part) for part in (training, test))
+    if len(names) < 2:
+        return {}
+    return {
+        name: {"training": in_training[name], "test": in_test[name], "val": [count[name] for count in counts]} for name in names
+    }
+
+
+def _stratum(counts: Mapping[str, Any]) -> str:
+    return f"{' + '.join(map(str, counts['val']))} = {counts['training']} training, {counts['test']} test"
+
+
+def _count_ids(ids: Sequence[str]) -> str:
+    more = f" and {len(ids) - MAX_IDS} more" if len(ids) > MAX_IDS else ""
+    return f"{len(ids)} {' '.join(ids[:MAX_IDS])}".strip() + more
+
+
+def _range(shares: Sequence[float]) -> dict[str, float]:
+    return {name: _share(of(shares)) for name, of in (("min", min), ("median", median), ("max", max))}
+
+
+def _without(folders: Sequence[Path], reason: str) -> str:
+    for folder in folders:
+        reason = reason.replace(f"{folder}{os.sep}", "")
+    return reason
+
+
+def _size(size: tuple[int, ...]) -> str:
+    return "x".join(map(str, size))
 
 
 def _sizes(counts: Mapping[str, int]) -> str:

@@ -10,51 +10,53 @@ import numpy as np
 
 from nnunet_mamba import __version__
 from nnunet_mamba.dataset_conversion.cases import Case, CaseFacts
-from nnunet_mamba.dataset_conversion.images import resample_image, resample_labels, write_png
+from nnunet_mamba.dataset_conversion.images import centre_crop, resample_image, resample_labels, write_png
 from nnunet_mamba.dataset_conversion.parallel import Workers
-from nnunet_mamba.dataset_conversion.recipe import Recipe
-from nnunet_mamba.dataset_conversion.verify import ReadCase
-
-FILE_ENDING = ".png"
+from nnunet_mamba.dataset_conversion.recipe import Pixels, Recipe
+from nnunet_mamba.dataset_conversion.verify import measure
 
 
-def image_path(folder: Path, part: str, case_id: str) -> Path:
+def image_path(folder: Path, part: str, case_id: str, file_ending: str) -> Path:
     """Where the image of a case lies; `part` is Tr or Ts. One file holds all channels of a natural image."""
-    return folder / f"images{part}" / f"{case_id}_0000{FILE_ENDING}"
+    return folder / f"images{part}" / f"{case_id}_0000{file_ending}"
 
 
-def label_path(folder: Path, part: str, case_id: str) -> Path:
+def label_path(folder: Path, part: str, case_id: str, file_ending: str) -> Path:
     """Where the labels of a case lie; `part` is Tr or Ts."""
-    return folder / f"labels{part}" / f"{case_id}{FILE_ENDING}"
+    return folder / f"labels{part}" / f"{case_id}{file_ending}"
 
 
 def write_cases(
-    folder: Path, part: str, cases: Sequence[Case], read_case: ReadCase, size: tuple[int, int] | None, workers: Workers
+    folder: Path, part: str, cases: Sequence[Case], recipe: Recipe, size: tuple[int, int] | None, crop: bool, workers: Workers
 ) -> list[CaseFacts]:
-    """Write images{part} and labels{part}, resampled to `size` = (H, W) if given; returns what was written, measured."""
+    """Write images{part} and labels{part}; returns what was written, measured.
+
+    With `size` = (H, W) images and labels are resampled to it, with `crop` their middle is cut out instead.
+    """
     for kind in ("images", "labels"):
-        (folder / f"{kind}{part}").mkdir()
-    return workers.run(partial(_write_case, folder, part, read_case, size), cases, f"writing {part}")
+        if kind == "images" or any(case.mask for case in cases):
+            (folder / f"{kind}{part}").mkdir()
+    return workers.run(partial(_write_case, folder, part, recipe, size, crop), cases, f"writing {part}")
 
 
 def write_dataset_json(folder: Path, recipe: Recipe, num_training: int) -> None:
     """dataset.json as nnU-Net reads it, with where the data come from and what converted them."""
-    write_json(
-        folder / "dataset.json",
-        {
-            "channel_names": {str(i): name for i, name in enumerate(recipe.channel_names)},
-            "labels": dict(recipe.labels),
-            "numTraining": num_training,
-            "file_ending": FILE_ENDING,
-            "overwrite_image_reader_writer": "NaturalImage2DIO",
-            "name": recipe.name,
-            "description": recipe.description,
-            "reference": recipe.reference,
-            "licence": recipe.licence,
-            "release": recipe.release,
-            "converted_by": f"nnunet_mamba {__version__}",
-        },
-    )
+    content = {
+        "channel_names": {str(i): name for i, name in enumerate(recipe.channel_names)},
+        "labels": dict(recipe.labels),
+        "numTraining": num_training,
+        "file_ending": recipe.file_ending,
+        "overwrite_image_reader_writer": recipe.reader_writer,
+        "name": recipe.name,
+        "description": recipe.description,
+        "reference": recipe.reference,
+        "licence": recipe.licence,
+        "release": recipe.release,
+        "converted_by": f"nnunet_mamba {__version__}",
+    }
+    if recipe.regions_class_order is not None:
+        content["regions_class_order"] = recipe.regions_class_order
+    write_json(folder / "dataset.json", content)
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -62,10 +64,32 @@ def write_json(path: Path, content: Any) -> None:
     path.write_bytes((json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
 
 
-def _write_case(folder: Path, part: str, read_case: ReadCase, size: tuple[int, int] | None, case: Case) -> CaseFacts:
-    image, labels = read_case(case)
+def _write_case(
+    folder: Path, part: str, recipe: Recipe, size: tuple[int, int] | None, crop: bool, case: Case
+) -> CaseFacts:
+    image, labels = recipe.read_case(case)
     if size is not None:
-        image, labels = resample_image(image, size), resample_labels(labels, size)
-    write_png(image_path(folder, part, case.id), image)
-    write_png(label_path(folder, part, case.id), labels)
-    return CaseFacts(case.id, labels.shape, float(np.mean(labels > 0)))
+        image, labels = _fit(image, size, crop, False), None if labels is None else _fit(labels, size, crop, True)
+    _write(image_path(folder, part, case.id, recipe.file_ending), image)
+    if labels is not None:
+        _write(label_path(folder, part, case.id, recipe.file_ending), labels)
+    return measure(case.id, image, labels, recipe.classes())
+
+
+def _fit(pixels: Pixels, size: tuple[int, int], crop: bool, labels: bool) -> Pixels:
+    if not isinstance(pixels, np.ndarray):
+        from nnunet_mamba.dataset_conversion.volumes import fit
+
+        return fit(pixels, size, crop, labels)
+    if crop:
+        return centre_crop(pixels, size)
+    return resample_labels(pixels, size) if labels else resample_image(pixels, size)
+
+
+def _write(path: Path, pixels: Pixels) -> None:
+    if isinstance(pixels, np.ndarray):
+        write_png(path, pixels)
+    else:
+        from nnunet_mamba.dataset_conversion.volumes import write_nifti
+
+        write_nifti(path, pixels)

@@ -7,11 +7,11 @@ from nnunet_mamba.dataset_conversion.registry import CONVERTERS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The data set's name and the options that all converters share."""
+    """The data set's name; what follows it is parsed with the options of that data set."""
     parser.add_argument("dataset", metavar="DATASET", help=f"one of: {', '.join(sorted(CONVERTERS))}")
-    command.add_arguments(parser)
+    parser.add_argument("options", nargs=argparse.REMAINDER, metavar="...", help="its options: DATASET --help lists them")
 
 
 def run(args: argparse.Namespace) -> None:
     """Convert; ValueError and OSError say what to do, and leave nothing half-written."""
-    command.run(args.dataset, args)
+    command.run(args.dataset, command.parse(args.dataset, args.options, f"nnunet_mamba convert {args.dataset}"))

@@ -39,6 +39,35 @@ def test_as_many_folds_as_groups_up_to_five(num_groups, num_folds):
     assert len(make_folds(make_cases(num_groups), seed=0)) == num_folds
 
 
+@pytest.mark.parametrize("sizes", [(40, 20, 5), (7, 7), (3, 1, 1), (30, 1)])
+@pytest.mark.parametrize("test, held_out", [(0, None), (4, None), (0, 3)])
+def test_strata_are_spread_evenly(sizes, test, held_out):
+    if sum(sizes) < 10 and (test or held_out):
+        pytest.skip("too few cases to hold any out")
+    cases = [
+        Case(f"{stratum}_{i}", f"{stratum}_{i}", Path("image"), Path("mask"), stratum=str(stratum))
+        for stratum, size in enumerate(sizes)
+        for i in range(size)
+    ]
+    stratum_of = {case.id: case.stratum for case in cases}
+    rest, tested = hold_out(cases, test, seed=2)
+    folds = [fold["val"] for fold in make_folds(rest, seed=2, held_out=held_out)]
+    for stratum, size in enumerate(sizes):
+        assert abs(sum(case.stratum == str(stratum) for case in tested) - test * size / len(cases)) <= 1
+        counts = [sum(stratum_of[id] == str(stratum) for id in fold) for fold in (folds[1:] if held_out else folds)]
+        assert max(counts) - min(counts) <= 1
+    counts = [len(fold) for fold in (folds[1:] if held_out else folds)]
+    assert max(counts) - min(counts) <= 1
+
+
+def test_named_groups_are_held_out_in_fold_0():
+    folds = make_folds(make_cases(9, 2), seed=0, held_out_groups=("g3", "g5"))
+    assert folds[0]["val"] == ["g3_0", "g3_1", "g5_0", "g5_1"]
+    assert [len(fold["val"]) for fold in folds[1:]] == [4, 4, 4, 2]
+    with pytest.raises(ValueError, match="every group is held out"):
+        make_folds(make_cases(2), seed=0, held_out_groups=("g0", "g1"))
+
+
 def test_the_seed_alone_decides():
     cases = make_cases(40)
     assert make_folds(cases, seed=5) == make_folds(cases[::-1], seed=5)

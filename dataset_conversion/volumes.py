@@ -1,0 +1,53 @@
+"""Images with a place in the patient: checks, crops and resampling in the plane, NIfTI whose bytes the content decides."""
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from nnunet_mamba.dataset_conversion.images import centre_margins, resample_image, resample_labels
+
+TOLERANCE = 1e-3  # mm, and cosines: what a NIfTI header (32-bit) loses of a geometry is below
+
+
+def check_geometry(image: sitk.Image, labels: sitk.Image) -> str | None:
+    """What differs between the two in size, spacing, origin or direction; None if nothing does."""
+    for name in ("Size", "Spacing", "Origin", "Direction"):
+        of_image, of_labels = (np.array(getattr(volume, f"Get{name}")()) for volume in (image, labels))
+        if of_image.shape != of_labels.shape or np.abs(of_image - of_labels).max() > TOLERANCE:
+            return f"the mask has {name.lower()} {_words(of_labels)} (x, y, z), its image {_words(of_image)}"
+    return None
+
+
+def fit(volume: sitk.Image, size: tuple[int, int], crop: bool, labels: bool) -> sitk.Image:
+    """Every slice at `size` = (H, W), cut out of the middle or resampled; spacing and origin follow."""
+    height, width = size
+    columns, rows = centre_margins(volume.GetWidth(), width), centre_margins(volume.GetHeight(), height)
+    if crop:
+        before, after = ([columns[i], rows[i], 0] for i in (0, 1))
+        padded = sitk.ConstantPad(volume, *([max(margin, 0) for margin in margins] for margins in (before, after)), 0)
+        return sitk.Crop(padded, *([max(-margin, 0) for margin in margins] for margins in (before, after)))
+    resample = resample_labels if labels else resample_image
+    fitted = sitk.GetImageFromArray(np.stack([resample(plane, size) for plane in sitk.GetArrayFromImage(volume)]))
+    factors = volume.GetWidth() / width, volume.GetHeight() / height, 1
+    fitted.SetSpacing([old * factor for old, factor in zip(volume.GetSpacing(), factors, strict=True)])
+    fitted.SetDirection(volume.GetDirection())
+    fitted.SetOrigin(volume.TransformContinuousIndexToPhysicalPoint([factor / 2 - 0.5 for factor in factors]))
+    return fitted
+
+
+def write_nifti(path: Path, volume: sitk.Image) -> None:
+    """Write .nii.gz; the gzip header carries neither time nor name."""
+    plain = path.with_suffix("")
+    bare = sitk.Image(volume)
+    for key in bare.GetMetaDataKeys():
+        bare.EraseMetaData(key)
+    sitk.WriteImage(bare, str(plain))
+    with open(path, "wb") as file, gzip.GzipFile("", "wb", 6, file, mtime=0) as packed:
+        packed.write(plain.read_bytes())
+    plain.unlink()
+
+
+def _words(values: np.ndarray) -> str:
+    return " ".join(f"{value:g}" for value in values)

@@ -1,0 +1,327 @@
+"""DSB2018 from its official layouts: unions, borders, run lengths, strata, and each bad input."""
+
+import json
+import shutil
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from nnunet_mamba.dataset_conversion.dsb2018 import convert
+from nnunet_mamba.dataset_conversion.instances import join_nuclei
+from nnunet_mamba.dataset_conversion.run_lengths import decode
+
+REAL = Path(__file__).parents[3] / "shared" / "data" / "data-science-bowl-2018"
+BOXES = ((2, 2, 8, 8), (8, 3, 14, 9), (18, 20, 22, 30))  # two that touch, one alone: top, left, bottom, right
+HEADER = "ImageId,EncodedPixels,Height,Width,Usage\n"
+
+
+def nuclei(size: tuple[int, int], boxes=BOXES) -> list[np.ndarray]:
+    masks = [np.zeros(size, np.uint8) for _ in boxes]
+    for mask, (top, left, bottom, right) in zip(masks, boxes, strict=True):
+        mask[top:bottom, left:right] = 1
+    return masks
+
+
+def add_case(root: Path, id: str, size=(24, 32), mode: str = "RGBA", coloured: bool = False, masks: bool = True) -> Path:
+    """One case of the official layout; a grey one is dark, a coloured one bright."""
+    pixels = np.full((*size, 3), 20, np.uint8)
+    pixels[2:8, 2:8] = 200
+    if coloured:
+        pixels = 255 - pixels
+        pixels[..., 1] //= 2
+    place = root / id
+    (place / "images").mkdir(parents=True)
+    Image.fromarray(pixels).convert(mode).save(place / "images" / f"{id}.png")
+    if masks:
+        (place / "masks").mkdir()
+        for i, mask in enumerate(nuclei(size)):
+            Image.fromarray(mask * 255).save(place / "masks" / f"{i}{id}.png")
+    return place
+
+
+def run_lengths(mask: np.ndarray) -> str:
+    """An encoder of its own: runs down the columns, counted from 1, and none across two columns."""
+    runs = []
+    for column in range(mask.shape[1]):
+        rows = np.flatnonzero(mask[:, column])
+        if len(rows):
+            runs += [column * len(mask) + rows[0] + 1, len(rows)]
+    return " ".join(map(str, runs))
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """stage1_train alone: six dark grey cases, five coloured ones, RGB among RGBA, clutter."""
+    root = tmp_path / "source" / "stage1_train"
+    for i in range(11):
+        size, mode = (24, 32) if i < 6 else (26, 30), "RGB" if i == 3 else "RGBA"
+        add_case(root, f"{i:02d}{'a' * 62}", size, mode, coloured=i > 5)
+    (root / f"00{'a' * 62}" / "masks" / ".DS_Store").write_bytes(b"")
+    (root.parent / "classes.csv").write_text("filename,foreground\n")
+    return root.parent
+
+
+@pytest.fixture
+def with_test(source: Path) -> Path:
+    """stage1_test with its solution beside stage1_train."""
+    rows = []
+    for id in ("b1", "b2"):
+        add_case(source / "stage1_test", id, masks=False)
+        rows += [f"{id},{run_lengths(mask)},24,32,Private\n" for mask in nuclei((24, 32))]
+    (source / "stage1_solution.csv").write_text("\ufeff" + HEADER + "".join(rows), encoding="utf-8")
+    return source
+
+
+def load(path: Path):
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def pixels(path: Path) -> np.ndarray:
+    return np.asarray(Image.open(path))
+
+
+@pytest.mark.parametrize("place", [".", "stage1_train"])
+def test_union_of_the_masks(source, place):
+    folder = convert(source / place, 502)
+    labels = sorted((folder / "labelsTr").iterdir())
+    assert len(labels) == 11
+    expected = np.maximum.reduce(nuclei((24, 32)))
+    np.testing.assert_array_equal(pixels(labels[0]), expected)
+    image = Image.open(folder / "imagesTr" / f"{labels[3].stem}_0000.png")
+    assert (image.mode, image.size) == ("RGB", (32, 24))
+    dataset = load(folder / "dataset.json")
+    assert dataset["labels"] == {"background": 0, "nucleus": 1}
+    assert dataset["channel_names"] == {"0": "R", "1": "G", "2": "B"}
+
+
+def test_zip_and_processes_give_the_same_bytes(source, tmp_path):
+    with zipfile.ZipFile(tmp_path / "stage1_train.zip", "w") as archive:
+        for path in sorted((source / "stage1_train").rglob("*.png"), reverse=True):
+            archive.write(path, path.relative_to(source / "stage1_train"))  # Kaggle's: the ids lie at the top
+    folders = convert(source, 502, border=True, processes=2), convert(tmp_path / "stage1_train.zip", 503, border=True)
+    first, second = ({p.relative_to(f): p.read_bytes() for p in f.rglob("*") if p.is_file()} for f in folders)
+    assert first.keys() == second.keys()
+    assert [name for name in first if first[name] != second[name]] == []
+
+
+def test_folds_are_balanced_over_modality_and_size(source):
+    folder = convert(source, 502, test=2)
+    report = load(folder / "conversion_report.json")
+    strata = report["strata"]
+    assert {name: counts["training"] + counts["test"] for name, counts in strata.items()} == {
+        "grey dark 24x32": 6,
+        "coloured bright 26x30": 5,
+    }
+    assert [counts["test"] for counts in strata.values()] == [1, 1]
+    for counts in strata.values():
+        assert max(counts["val"]) - min(counts["val"]) <= 1 and sum(counts["val"]) == counts["training"]
+
+
+@pytest.mark.parametrize("solution", [True, False])
+def test_stage1_test(with_test, solution):
+    if not solution:
+        (with_test / "stage1_solution.csv").unlink()
+    folder = convert(with_test, 502)
+    assert sorted(p.name for p in (folder / "imagesTs").iterdir()) == ["b1_0000.png", "b2_0000.png"]
+    assert (folder / "labelsTs").is_dir() == solution
+    assert load(folder / "dataset.json")["numTraining"] == 11
+    assert all("b1" not in fold["train"] + fold["val"] for fold in load(folder / "splits_final.json"))
+    assert load(folder / "conversion_report.json")["without_labels"] == ([] if solution else ["b1", "b2"])
+    if solution:
+        np.testing.assert_array_equal(pixels(folder / "labelsTs" / "b1.png"), np.maximum.reduce(nuclei((24, 32))))
+
+
+def test_solution_without_its_images_is_told_and_no_error(with_test, capsys):
+    shutil.rmtree(with_test / "stage1_test")
+    folder = convert(with_test, 502)
+    assert [case["reason"] for case in load(folder / "conversion_report.json")["not_used"]] == [
+        "stage1_solution.csv: run lengths of stage1_test, which is not beside it"
+    ]
+    assert "1, as published" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "boxes, border",
+    [
+        (((0, 0, 3, 3), (3, 0, 6, 3)), {2, 3}),  # they touch: the rim of each
+        (((0, 0, 3, 3), (4, 0, 7, 3)), {3}),  # a pixel between: that pixel
+        (((0, 0, 3, 3), (5, 0, 8, 3)), set()),
+        (((0, 0, 4, 3), (3, 0, 7, 3)), {2, 3, 4}),  # they share a row
+    ],
+)
+def test_border_between_two(boxes, border):
+    labels = join_nuclei(nuclei((9, 3), boxes), (9, 3), border=True)
+    assert set(np.flatnonzero((labels == 2).all(axis=1))) == border
+    assert not (labels == 2)[[row for row in range(9) if row not in border]].any()
+    np.testing.assert_array_equal(
+        join_nuclei(nuclei((9, 3), boxes), (9, 3), border=False), np.maximum.reduce(nuclei((9, 3), boxes))
+    )
+
+
+def test_border_is_a_class_of_the_data_set(source):
+    folder = convert(source, 502, border=True)
+    assert load(folder / "dataset.json")["labels"] == {"background": 0, "nucleus": 1, "border": 2}
+    labels = pixels(folder / "labelsTr" / f"00{'a' * 62}.png")
+    assert set(np.flatnonzero((labels == 2).any(axis=1))) == {7, 8}
+    assert set(np.unique(labels[18:22, 20:30])) == {1}
+
+
+@pytest.mark.parametrize(
+    "runs, pixels_set",
+    [
+        ("1 3", {(0, 0), (1, 0), (2, 0)}),
+        ("4 2", {(3, 0), (0, 1)}),
+        ("12 1", {(3, 2)}),
+        ("1 2 2 2", {(0, 0), (1, 0), (2, 0)}),
+        ("", set()),
+    ],
+)
+def test_run_lengths_count_from_one_down_the_columns(runs, pixels_set):
+    assert {tuple(map(int, where)) for where in np.argwhere(decode(Path("s.csv"), 2, runs, "4", "3", (4, 3)))} == pixels_set
+
+
+def test_paper_protocol_resamples_and_keeps_the_folds(source):
+    folder = convert(source, 502, protocol="paper")
+    assert load(folder / "conversion_report.json")["written_sizes"] == {"256x256": 11}
+    assert sorted(len(fold["val"]) for fold in load(folder / "splits_final.json")) == [2, 2, 2, 2, 3]
+
+
+def truncated_image(place: Path) -> None:
+    path = next((place / "images").iterdir())
+    path.write_bytes(path.read_bytes()[:60])
+
+
+def truncated_mask(place: Path) -> None:
+    path = sorted((place / "masks").iterdir())[1]
+    path.write_bytes(path.read_bytes()[:50])
+
+
+def mask_of_another_size(place: Path) -> None:
+    Image.fromarray(np.zeros((24, 30), np.uint8)).save(place / "masks" / "z.png")
+
+
+def photograph_for_mask(place: Path) -> None:
+    Image.fromarray(np.full((24, 32), 128, np.uint8) + np.eye(24, 32, dtype=np.uint8)).save(place / "masks" / "z.png")
+
+
+def no_masks(place: Path) -> None:
+    shutil.rmtree(place / "masks")
+
+
+def empty_masks_folder(place: Path) -> None:
+    no_masks(place)
+    (place / "masks").mkdir()
+
+
+def two_images(place: Path) -> None:
+    path = next((place / "images").iterdir())
+    shutil.copy(path, path.with_name("copy.png"))
+
+
+def no_image(place: Path) -> None:
+    shutil.rmtree(place / "images")
+
+
+@pytest.mark.parametrize(
+    "spoil, message",
+    [
+        (truncated_image, r"bad\.png: cannot be read as an image"),
+        (truncated_mask, r"1bad\.png: cannot be read as an image"),
+        (mask_of_another_size, r"z\.png: the mask has 24x30 pixels \(H x W\), its image bad\.png 24x32"),
+        (photograph_for_mask, r"z\.png: not a mask"),
+        (no_masks, r"masks: no masks \(\.png\) of the image bad\.png"),
+        (empty_masks_folder, r"masks: no masks"),
+        (two_images, r"images: holds 2 images"),
+        (no_image, r"images: holds 0 images"),
+    ],
+)
+def test_bad_case(source, nnunet, spoil, message):
+    spoil(add_case(source / "stage1_train", "bad"))
+    with pytest.raises(ValueError, match=message):
+        convert(source, 502)
+    assert nnunet.content() == []
+    folder = convert(source, 502, skip_bad=True)
+    assert load(folder / "conversion_report.json")["cases"] == {"training": 11, "test": 0, "skipped": 1}
+
+
+@pytest.mark.parametrize(
+    "rows, message",
+    [
+        ("b1,1 3 5,24,32,\n", r"stage1_solution\.csv, line 2: a start without a length; 3 numbers"),
+        ("b1,0 3,24,32,\n", r"line 2: runs leave the 24x32 image; starts count from 1"),
+        ("b1,767 3,24,32,\n", r"line 2: runs leave the 24x32 image"),
+        ("b1,1 0,24,32,\n", r"line 2: runs leave"),
+        ("b1,1 x,24,32,\n", r"line 2: run lengths must be whole numbers"),
+        ("b1,1 3,32,24,\n", r"line 2: the mask has 32x24 pixels \(H x W\), its image 24x32"),
+        ("", r"stage1_solution\.csv: no row for .*b1\.png"),
+        ("b1,1 3,24,32,\nb3,1 3,24,32,\n", r"rows for b3, which has no folder in .*stage1_test"),
+    ],
+)
+def test_bad_solution(with_test, nnunet, rows, message):
+    (with_test / "stage1_solution.csv").write_text(HEADER + rows + "b2,1 3,24,32,\n")
+    with pytest.raises(ValueError, match=message):
+        convert(with_test, 502)
+    assert nnunet.content() == []
+    assert load(convert(with_test, 502, skip_bad=True) / "conversion_report.json")["cases"]["skipped"] == 1
+
+
+@pytest.mark.parametrize(
+    "content, message", [("a,b\n", "no column ImageId, EncodedPixels, Height, Width; found a, b"), ("", "found nothing")]
+)
+def test_table_of_other_columns(with_test, nnunet, content, message):
+    (with_test / "stage1_solution.csv").write_text(content)
+    with pytest.raises(ValueError, match=message):
+        convert(with_test, 502, skip_bad=True)
+    assert nnunet.content() == []
+
+
+def unpacked_halfway(source: Path) -> None:
+    shutil.rmtree(source / "stage1_train")
+    (source / "stage1_train.zip").write_bytes(b"")
+
+
+def two_trees(source: Path) -> None:
+    shutil.copytree(source / "stage1_train", source / "stage1_train_fixed")
+
+
+def test_only(source: Path) -> None:
+    (source / "stage1_train").rename(source / "stage1_test")
+
+
+test_only.__test__ = False
+
+
+@pytest.mark.parametrize(
+    "spoil, message",
+    [
+        (unpacked_halfway, r"not the layout of DSB2018; expected stage1_train/<id>/.*; unpack stage1_train\.zip first"),
+        (two_trees, r"holds 2 trees \(.*stage1_train, .*stage1_train_fixed\)"),
+        (test_only, r"holds stage1_test only; expected stage1_train"),
+    ],
+)
+def test_bad_source(source, nnunet, spoil, message):
+    spoil(source)
+    with pytest.raises(ValueError, match=message):
+        convert(source, 502)
+    assert nnunet.content() == []
+
+
+def test_real_cases(nnunet):
+    if not REAL.is_dir():
+        pytest.skip("no real DSB2018 cases beside the repository")
+    folder = convert(REAL, 502, size=(128, 128))
+    report = load(folder / "conversion_report.json")
+    assert report["cases"]["skipped"] == 0 and report["empty_masks"] == []
+    for counts in report["strata"].values():
+        assert max(counts["val"]) - min(counts["val"]) <= 1
+    # In the dark images nuclei shine: were images and masks mismatched, this would not hold.
+    brighter = []
+    for case in report["written"]:
+        image = pixels(folder / "imagesTr" / f"{case['case']}_0000.png")
+        labels = pixels(folder / "labelsTr" / f"{case['case']}.png") > 0
+        if np.median(image) < 60 and labels.any():
+            brighter.append(image[labels].mean() > image[~labels].mean())
+    assert np.mean(brighter) > 0.98
