@@ -59,6 +59,21 @@ def read_binary_mask(path: Path) -> np.ndarray:
     return (values > THRESHOLD).astype(np.uint8)
 
 
+def read_indices(path: Path) -> np.ndarray:
+    """A mask whose grey values, or indices of a palette, are classes, as (H, W) uint8.
+
+    Raises:
+        ValueError: unreadable file, colours, or values that 8 bits do not hold.
+    """
+    image = _open(path, (*_RGB_MODES, *_DEEP_MODES))
+    if image.mode not in ("L", "P", "1", *_DEEP_MODES):
+        raise ValueError(f"{path}: expected one value a pixel, its class, got Pillow mode {image.mode!r}")
+    values = np.asarray(image)
+    if values.min() < 0 or values.max() > np.iinfo(np.uint8).max:
+        raise ValueError(f"{path}: values from {values.min()} to {values.max()}; expected 0 to 255, one for each class")
+    return values.astype(np.uint8)
+
+
 def resample_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Image (H, W) or (H, W, C) at `size` = (H', W'): averaged over areas where an axis shrinks, linear where one grows.
 

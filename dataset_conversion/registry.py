@@ -5,8 +5,10 @@ from types import ModuleType
 
 CONVERTERS = {
     "DSB2018": "nnunet_mamba.dataset_conversion.dsb2018",
+    "generic": "nnunet_mamba.dataset_conversion.generic",
     "PH2": "nnunet_mamba.dataset_conversion.ph2",
     "Sunnybrook": "nnunet_mamba.dataset_conversion.sunnybrook",
+    "Synapse": "nnunet_mamba.dataset_conversion.synapse",
 }
 
 

@@ -1,6 +1,7 @@
 """Images with a place in the patient: checks, crops and resampling in the plane, NIfTI whose bytes the content decides."""
 
 import gzip
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,27 @@ def check_geometry(image: sitk.Image, labels: sitk.Image) -> str | None:
         if of_image.shape != of_labels.shape or np.abs(of_image - of_labels).max() > TOLERANCE:
             return f"the mask has {name.lower()} {_words(of_labels)} (x, y, z), its image {_words(of_image)}"
     return None
+
+
+def read_nifti(path: Path) -> sitk.Image:
+    """A volume of three axes.
+
+    Raises:
+        ValueError: truncated or unreadable file (the reader fills what is missing of a packed file with zeros, and says nothing),
+            or another number of axes.
+    """
+    try:
+        if path.suffix == ".gz":
+            with gzip.open(path) as packed:
+                while packed.read(2**24):
+                    pass
+        volume = sitk.ReadImage(str(path))
+    except (RuntimeError, OSError, EOFError, zlib.error) as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise ValueError(f"{path}: cannot be read as NIfTI ({reason}); fetch this file again") from error
+    if volume.GetDimension() != 3:
+        raise ValueError(f"{path}: has {volume.GetDimension()} axes; expected a volume of 3")
+    return volume
 
 
 def fit(volume: sitk.Image, size: tuple[int, int], crop: bool, labels: bool) -> sitk.Image:
