@@ -8,10 +8,11 @@ _label, _labels, _gt, _lesion, or the same with a hyphen. Files directly in the 
 format that Pillow knows: PNG, JPEG, TIFF, BMP and others.
 
 Without `--labels` a mask is black and white: 0 and one other value, or what exceeds 127 (JPEG, anti-aliased outlines). With
-`--labels A B` a mask holds 0 for background, 1 for A, 2 for B, as grey values or as indices of a palette; any other value is an error.
+`--labels A B` a mask holds 0 for background, 1 for A, 2 for B, as grey values or as indices of a palette; any other value is an
+error.
 
-Channels are R, G, B, or one with `--grey`, normalised image by image (z-score), which suits images of unknown lighting; 16-bit grey
-images keep their range. Folds never split what `--group-regex` finds in a name (its first group in brackets, or all of it): a
+Channels are R, G, B, or one with `--grey`, normalised image by image (z-score), which suits images of unknown lighting; 16-bit
+grey images keep their range. Folds never split what `--group-regex` finds in a name (its first group in brackets, or all of it): a
 patient, a video. Without it every image is a group of its own, so use it where a patient has several images.
 """
 
@@ -129,7 +130,8 @@ def find_cases(group: re.Pattern | None, images: Path, masks: Path) -> tuple[lis
         case_id = re.sub(r"[^A-Za-z0-9_.-]", "_", stem)
         match = group.search(stem) if group else None
         if len(paths) > 1 or len(partners[stem]) > 1:
-            bad.append(BadCase(case_id, f"{stem}: {', '.join(map(str, [*paths, *partners[stem]]))}; wanted one image and one mask"))
+            together = ", ".join(map(str, [*paths, *partners[stem]]))
+            bad.append(BadCase(case_id, f"{stem}: {together}; wanted one image and one mask"))
         elif not partners[stem]:
             bad.append(BadCase(case_id, f"{paths[0]}: an image without a mask; none in {masks} has its name"))
         elif group and not match:

@@ -4,8 +4,12 @@ from importlib import import_module
 from types import ModuleType
 
 CONVERTERS = {
+    "CVC-ClinicDB": "nnunet_mamba.dataset_conversion.clinicdb",
     "DSB2018": "nnunet_mamba.dataset_conversion.dsb2018",
     "generic": "nnunet_mamba.dataset_conversion.generic",
+    "ISIC2017": "nnunet_mamba.dataset_conversion.isic2017",
+    "ISIC2018": "nnunet_mamba.dataset_conversion.isic2018",
+    "Kvasir-SEG": "nnunet_mamba.dataset_conversion.kvasir_seg",
     "PH2": "nnunet_mamba.dataset_conversion.ph2",
     "Sunnybrook": "nnunet_mamba.dataset_conversion.sunnybrook",
     "Synapse": "nnunet_mamba.dataset_conversion.synapse",
@@ -13,12 +17,16 @@ CONVERTERS = {
 
 
 def find_converter(name: str) -> ModuleType:
-    """The converter's module for a data set name, whatever its case; it holds `convert(source, dataset_id, ...) -> Path`.
+    """The converter's module for a data set name, whatever its case and hyphens; it holds `convert(source, dataset_id, ...) -> Path`.
 
     Raises:
         ValueError: no data set of that name; the message lists the known ones.
     """
     for known, module in CONVERTERS.items():
-        if known.casefold() == name.casefold():
+        if _plain(known) == _plain(name):
             return import_module(module)
     raise ValueError(f"unknown data set {name!r}; known: {', '.join(sorted(CONVERTERS))}")
+
+
+def _plain(name: str) -> str:
+    return name.casefold().replace("-", "").replace("_", "")
