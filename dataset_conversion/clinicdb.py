@@ -22,7 +22,7 @@ from pathlib import Path
 from nnunet_mamba.dataset_conversion.cases import BadCase, Case
 from nnunet_mamba.dataset_conversion.pairs import find_folders, unknown_layout
 from nnunet_mamba.dataset_conversion.pipeline import convert_dataset
-from nnunet_mamba.dataset_conversion.polyps import POLYP, only_pair, pair_up, read_case
+from nnunet_mamba.dataset_conversion.polyps import POLYP, only_pair, polyp_cases, read_case
 from nnunet_mamba.dataset_conversion.recipe import Recipe
 
 LAST_FRAMES = (
@@ -61,24 +61,29 @@ def find_cases(folder: Path) -> tuple[list[Case], list[BadCase]]:
     pairs = {}
     for images in find_folders(folder, "Original"):
         pairs |= {images: masks for masks in find_folders(images.parent, r"Ground[ _]?Truth") if masks.parent == images.parent}
-    pairs = {images: masks for images, masks in pairs.items() if _ending(images) == ".tif"} or pairs
+    pairs = {images: masks for images, masks in pairs.items() if _holds_tif(images)} or pairs
     if not pairs:
         layout = "CVC-ClinicDB/{Original, Ground Truth}/1.tif ... 612.tif"
         raise unknown_layout(folder, "CVC-ClinicDB", layout, "*ClinicDB*.zip")
     images, masks = only_pair(folder, pairs, "CVC-ClinicDB")
-    cases, bad = pair_up(images, masks, rf"(\d+)\{_ending(images)}f?", name=lambda n: f"ClinicDB_{int(n):03}", group=_video)
-    strange = [case for case in cases if case.group == ""]
-    bad += [BadCase(case.id, f"{case.image}: the frames of the 29 videos are 1 to {LAST_FRAMES[-1]}") for case in strange]
+    cases, bad = polyp_cases(images, masks, _id, _video)
+    bad += [BadCase(case.id, f"{case.image}: the videos' frames are 1 to {LAST_FRAMES[-1]}") for case in cases if not case.group]
     return [case for case in cases if case.group], bad
 
 
-def _ending(images: Path) -> str:
-    return ".tif" if any(path.suffix.lower() in (".tif", ".tiff") for path in images.iterdir()) else ".png"
+def _holds_tif(folder: Path) -> bool:
+    return any(path.suffix.lower() in (".tif", ".tiff") for path in folder.iterdir())
 
 
-def _video(frame: str) -> str:
-    video = bisect.bisect_left(LAST_FRAMES, int(frame))
-    return f"video{video + 1:02}" if int(frame) >= 1 and video < len(LAST_FRAMES) else ""
+def _id(stem: str) -> str | None:
+    return f"ClinicDB_{int(stem):03}" if stem.isdecimal() else None
+
+
+def _video(id: str) -> str:
+    """Empty for a frame that no video has."""
+    frame = int(id.removeprefix("ClinicDB_"))
+    video = bisect.bisect_left(LAST_FRAMES, frame)
+    return f"video{video + 1:02}" if frame >= 1 and video < len(LAST_FRAMES) else ""
 
 
 CLINICDB = Recipe(

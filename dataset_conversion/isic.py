@@ -1,5 +1,6 @@
 """What the two ISIC challenges' lesion segmentation tasks share: parts in folders, an image and a mask for each id."""
 
+import re
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -8,10 +9,8 @@ import numpy as np
 
 from nnunet_mamba.dataset_conversion.cases import BadCase, Case
 from nnunet_mamba.dataset_conversion.images import read_binary_mask, read_rgb
-from nnunet_mamba.dataset_conversion.pairs import files_matching, find_folders, unknown_layout, unpacked
+from nnunet_mamba.dataset_conversion.pairs import by_id, find_folders, list_files, pair_up, unknown_layout, unpacked
 from nnunet_mamba.dataset_conversion.recipe import Recipe
-
-IMAGE, MASK = r"(ISIC_\d+)\.(?:jpg|jpeg|png)", r"(ISIC_\d+)_segmentation\.(?:png|jpg)"
 
 # Part: its folder of images and its folder of masks, as patterns
 Parts = Mapping[str, tuple[str, str]]
@@ -46,22 +45,27 @@ def find_cases(name: str, parts: Parts, layout: str, folder: Path) -> tuple[list
             raise unknown_layout(folder, name, layout, "ISIC*.zip")
         if images is None:
             continue
-        found, doubles = files_matching(images, IMAGE)
-        truths, more = files_matching(masks, MASK) if masks else ({}, [])
-        bad += [BadCase(reason.split(":")[0], reason) for reason in doubles + more]
-        for id in sorted(found.keys() | truths.keys()):
-            if id not in found:
-                bad.append(BadCase(id, f"{truths[id]}: a mask without an image; expected {images / id}.jpg"))
-            elif id not in truths and masks:
-                bad.append(BadCase(id, f"{found[id]}: an image without a mask; expected {masks / id}_segmentation.png"))
-            else:
-                cases.append(Case(id, id, found[id], truths.get(id), test=part != "Training"))
+        found = by_id(list_files(images), _image_id)
+        if masks is None:
+            cases += [Case(id, id, paths[0], None, test=True) for id, paths in found.items()]
+            continue
+        pairs, unpaired = pair_up(found, by_id(list_files(masks), _mask_id))
+        cases += [Case(id, id, image, mask, test=part != "Training") for id, (image, mask) in pairs.items()]
+        bad += unpaired
     return cases, bad
 
 
 def read_case(case: Case) -> tuple[np.ndarray, np.ndarray | None]:
     """Image (H, W, 3) uint8 and labels (H, W) uint8, 0 skin, 1 lesion."""
     return read_rgb(case.image), None if case.mask is None else read_binary_mask(case.mask)
+
+
+def _image_id(stem: str) -> str | None:
+    return stem if re.fullmatch(r"ISIC_\d+", stem) else None  # not ISIC_0000000_superpixels
+
+
+def _mask_id(stem: str) -> str | None:
+    return _image_id(stem.removesuffix("_segmentation"))
 
 
 def _only(folder: Path, found: list[Path], part: str) -> Path | None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from nnunet_mamba.dataset_conversion.cases import BadCase, Case
 from nnunet_mamba.dataset_conversion.pairs import find_folders, unknown_layout
 from nnunet_mamba.dataset_conversion.pipeline import convert_dataset
-from nnunet_mamba.dataset_conversion.polyps import POLYP, only_pair, pair_up, read_case
+from nnunet_mamba.dataset_conversion.polyps import POLYP, only_pair, polyp_cases, read_case
 from nnunet_mamba.dataset_conversion.recipe import Recipe
 
 
@@ -55,7 +55,7 @@ def find_cases(folder: Path) -> tuple[list[Case], list[BadCase]]:
     if not pairs:
         raise unknown_layout(folder, "Kvasir-SEG", "Kvasir-SEG/{images, masks}/<id>.jpg", "*vasir*.zip")
     images, masks = only_pair(folder, pairs, "Kvasir-SEG")
-    return pair_up(images, masks, r"(.+)\.(?:jpg|jpeg|png)", name=str, group=str)
+    return polyp_cases(images, masks, identify=str, group=str)
 
 
 KVASIR_SEG = Recipe(

@@ -7,27 +7,15 @@ import numpy as np
 
 from nnunet_mamba.dataset_conversion.cases import BadCase, Case
 from nnunet_mamba.dataset_conversion.images import read_binary_mask, read_rgb
-from nnunet_mamba.dataset_conversion.pairs import files_matching
+from nnunet_mamba.dataset_conversion.pairs import Identify, by_id, list_files, pair_up
 
 POLYP = {"channel_names": ("R", "G", "B"), "labels": {"background": 0, "polyp": 1}, "paper": None}
 
 
-def pair_up(
-    images: Path, masks: Path, pattern: str, name: Callable[[str], str], group: Callable[[str], str]
-) -> tuple[list[Case], list[BadCase]]:
-    """Files of the two folders whose names fit the pattern and agree in its first group, from which id and group are made."""
-    found, doubles = files_matching(images, pattern)
-    truths, more = files_matching(masks, pattern)
-    bad = [BadCase(reason.split(":")[0], reason) for reason in doubles + more]
-    cases = []
-    for stem in sorted(found.keys() | truths.keys()):
-        if stem not in truths:
-            bad.append(BadCase(name(stem), f"{found[stem]}: an image without a mask; expected one of its name in {masks}"))
-        elif stem not in found:
-            bad.append(BadCase(name(stem), f"{truths[stem]}: a mask without an image; expected one of its name in {images}"))
-        else:
-            cases.append(Case(name(stem), group(stem), found[stem], truths[stem]))
-    return cases, bad
+def polyp_cases(images: Path, masks: Path, identify: Identify, group: Callable[[str], str]) -> tuple[list[Case], list[BadCase]]:
+    """The pairs of two folders, by the id that a file's stem gives; the id decides the group."""
+    pairs, bad = pair_up(*(by_id(list_files(folder), identify) for folder in (images, masks)))
+    return [Case(id, group(id), image, mask) for id, (image, mask) in pairs.items()], bad
 
 
 def only_pair(folder: Path, pairs: Mapping[Path, Path], name: str) -> tuple[Path, Path]:

@@ -4,6 +4,7 @@ from importlib import import_module
 from types import ModuleType
 
 CONVERTERS = {
+    "ChestXray": "nnunet_mamba.dataset_conversion.chest_xray",
     "CVC-ClinicDB": "nnunet_mamba.dataset_conversion.clinicdb",
     "DSB2018": "nnunet_mamba.dataset_conversion.dsb2018",
     "generic": "nnunet_mamba.dataset_conversion.generic",
