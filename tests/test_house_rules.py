@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "trainers": {"networks", "losses"},
     "demo": {"evaluation", "dataset_conversion"},
     "ext": {"trainers"},
-    "cli": {"evaluation", "dataset_conversion", "demo"},
+    "cli": {"ops", "evaluation", "dataset_conversion", "demo"},
 }
 WITHOUT_NNUNET = ("ops", "blocks", "networks", "losses")
 

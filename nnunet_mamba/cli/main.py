@@ -7,11 +7,13 @@ from importlib import import_module
 
 from nnunet_mamba import __version__
 
-COMMANDS = ("convert", "demo")
+COMMANDS = ("convert", "demo", "doctor")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one sub-command; returns the exit status: 0 done, 1 an error that was explained in one line, 130 interrupted."""
+    """Run one sub-command; returns the exit status: 0 done, 1 an error that was explained in one line (or what the command
+    itself gives), 130 interrupted.
+    """
     parser = argparse.ArgumentParser(prog="nnunet_mamba", description="Mamba segmentation networks for stock nnU-Net v2.")
     parser.add_argument("--version", action="version", version=f"nnunet_mamba {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -23,11 +25,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         command.set_defaults(run=module.run)
     args = parser.parse_args(argv)
     try:
-        args.run(args)
+        return args.run(args) or 0
     except (ValueError, OSError, RuntimeError) as error:
         print(f"nnunet_mamba {args.command}: error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"nnunet_mamba {args.command}: interrupted", file=sys.stderr)
         return 130
-    return 0

@@ -1,0 +1,157 @@
+"""Look over this installation: versions, devices, the scan engine, whether nnU-Net finds the trainers, its three folders."""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from typing import NamedTuple
+
+from nnunet_mamba.nnunet_plugin import FOLDER, VARIABLE
+
+LEAST = {"torch": (2, 4), "nnunetv2": (2, 8, 1)}
+SHOWN = ("nnunet-mamba", "torch", "torchvision", "nnunetv2", "numba", "SimpleITK", "triton", "mamba-ssm")
+FOLDERS = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
+TRAINER = "DAMambaTrainer"
+LOOK_UP = f"""
+from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
+print("FOUND", recursive_find_trainer_class_by_name({TRAINER!r}).__module__)
+"""
+
+
+class Finding(NamedTuple):
+    """One line of the report; `fix` says what to do where it is red, and is empty where nothing is wrong."""
+
+    subject: str
+    state: str
+    fix: str = ""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """None."""
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the report, to be pasted into an issue; 1 if a line is red."""
+    colours = sys.stdout.isatty()
+    red = 0
+    for finding in findings():
+        red += bool(finding.fix)
+        mark = "FAIL" if finding.fix else "ok"
+        if colours:
+            mark = f"\033[{31 if finding.fix else 32}m{mark:4}\033[0m"
+        print(f"{mark:4}  {finding.subject:24} {finding.state}")
+        if finding.fix:
+            print(f"      {'':24} -> {finding.fix}")
+    print(f"\n{red} to mend" if red else "\nnothing to mend")
+    return 1 if red else 0
+
+
+def findings() -> Iterator[Finding]:
+    """Everything that is looked at, in the order of the report."""
+    yield Finding("python", f"{sys.version.split()[0]} on {sys.platform}")
+    for package in SHOWN:
+        yield _version(package)
+    if find_spec("torch"):
+        yield from _devices()
+        yield from _engines()
+    yield _trainers()
+    for variable in FOLDERS:
+        yield _folder(variable)
+
+
+def _version(package: str) -> Finding:
+    least = LEAST.get(package)
+    try:
+        found = version(package)
+    except PackageNotFoundError:
+        missing = f"pip install {package}" if package in ("torch", "nnunetv2", "numba", "SimpleITK") else ""
+        return Finding(package, "not installed" if missing else "not installed, not needed", missing)
+    numbers = tuple(int(part) for part in found.split("+")[0].split(".")[:3] if part.isdecimal())
+    if least and numbers < least:
+        wanted = ".".join(map(str, least))
+        return Finding(package, f"{found}, wanted {wanted} or later", f"pip install --upgrade '{package}>={wanted}'")
+    return Finding(package, found)
+
+
+def _devices() -> Iterator[Finding]:
+    import torch
+
+    yield Finding("CPU threads", str(torch.get_num_threads()))
+    if torch.cuda.is_available():
+        for i in range(torch.cuda.device_count()):
+            memory = torch.cuda.get_device_properties(i).total_memory / 2**30
+            yield Finding(f"GPU {i}", f"{torch.cuda.get_device_name(i)}, {memory:.0f} GiB")
+    elif torch.backends.mps.is_available():
+        yield Finding("GPU", "Apple (mps)")
+    else:
+        yield Finding("GPU", "none that torch can use: train and predict with -device cpu")
+    built_for = torch.version.cuda or torch.version.hip
+    if built_for and find_spec("torchvision"):
+        yield _torchvision(built_for)
+
+
+def _torchvision(built_for: str) -> Finding:
+    """torchvision of another build than torch cannot be imported, or lacks its operators on the GPU."""
+    try:
+        import torchvision
+    except (ImportError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        return Finding("torchvision", f"cannot be imported ({reason})", "install torch and torchvision together, of one build")
+    if not getattr(torchvision.version, "cuda", None) and not getattr(torchvision.version, "hip", None):
+        state = f"{torchvision.__version__} without GPU operators beside torch for {built_for}"
+        return Finding("torchvision", state, "install torch and torchvision together, of one build")
+    return Finding("torchvision's build", f"has GPU operators, as torch for {built_for}")
+
+
+def _engines() -> Iterator[Finding]:
+    """Runs a tiny scan on each device that there is, by the engine that a training would use."""
+    import torch
+
+    from nnunet_mamba.ops import scan, selective_scan
+
+    asked = os.environ.get(scan.VARIABLE)
+    for device in ("cpu", *(["cuda"] if torch.cuda.is_available() else []), *(["mps"] if torch.backends.mps.is_available() else [])):
+        why = f"{scan.VARIABLE} asks for it" if asked else f"the default on {device}"
+        u, rate, steering = (torch.ones(shape, device=device) for shape in ((1, 2, 3), (2, 1), (1, 1, 3)))
+        try:
+            name = scan._choose(None, device, torch.float32)
+            result = selective_scan(u, u, -rate, steering, steering)
+        except (ValueError, ImportError, RuntimeError) as error:
+            reason = str(error).strip().splitlines()[0]
+            other = "another name, or unset it" if asked else "torch"
+            yield Finding(f"scan on {device}", f"fails: {reason}", f"set {scan.VARIABLE} to {other}")
+        else:
+            finite = bool(result.isfinite().all())
+            fix = "" if finite else f"set {scan.VARIABLE}=torch, and report this"
+            yield Finding(f"scan on {device}", f"engine '{name}', {why}" if finite else f"engine '{name}' gives {result}", fix)
+
+
+def _trainers() -> Finding:
+    """In a new interpreter, as nnU-Net's commands are."""
+    done = subprocess.run([sys.executable, "-c", LOOK_UP], capture_output=True, text=True)
+    if "FOUND nnunet_mamba.trainers" in done.stdout:
+        return Finding("nnU-Net finds trainers", f"yes, {TRAINER} and the others")
+    reason = (done.stderr.strip().splitlines() or ["not found"])[-1]
+    if VARIABLE in os.environ and FOLDER in os.environ[VARIABLE].split(os.pathsep):
+        return Finding("nnU-Net finds trainers", f"no: {reason}", "reinstall nnunet-mamba into the environment of nnU-Net")
+    return Finding(
+        "nnU-Net finds trainers", f"no: {reason}", f"this Python does not read .pth files: set {VARIABLE}={FOLDER}"
+    )
+
+
+def _folder(variable: str) -> Finding:
+    value = os.environ.get(variable)
+    if not value:
+        return Finding(variable, "not set", f"export {variable}=/a/folder/of/yours")
+    if not os.path.isdir(value):
+        return Finding(variable, f"{value}: no such folder", f"mkdir -p '{value}', or set {variable} to another")
+    try:
+        with tempfile.TemporaryFile(dir=value):
+            pass
+    except OSError as error:
+        return Finding(variable, f"{value}: cannot be written ({error.strerror})", f"change its rights, or set {variable} to another")
+    return Finding(variable, f"{value}, can be written")
