@@ -40,7 +40,7 @@ def main() -> None:
     args = parser.parse_args()
     network, loss = DermoMamba(3, 2, SIZE).to(args.device).train(), GuideFusionLoss()
     images, target = torch.randn(args.batch, 3, *SIZE, device=args.device), discs(args.batch, args.device)
-    known = boundary_attention(target)
+    attention = boundary_attention(target)
 
     def step(prepare: bool) -> None:
         if prepare:
@@ -49,7 +49,7 @@ def main() -> None:
         network.zero_grad()
 
     def step_without() -> None:
-        with patch(ATTENTION, lambda truth: known):
+        with patch(ATTENTION, lambda *_: attention):
             step(prepare=False)
 
     times = interleaved(

@@ -1,6 +1,7 @@
 """Attention to boundaries: 1 / (1 + the exact Euclidean distance to the nearest pixel on the other side)."""
 
-import numpy as np
+import math
+
 import torch
 from torch import Tensor
 
@@ -8,45 +9,46 @@ FAR = 1e6  # pixels: farther than any image is long, and its square is exact eno
 MOST = 2**25  # numbers that the search over one axis holds at a time
 
 
-def boundary_attention(truth: Tensor) -> Tensor:
+def boundary_attention(truth: Tensor, known: Tensor | None = None) -> Tensor:
     """1 / (1 + d), d the distance in pixels from each pixel to the nearest one of the other value, in its own map.
 
-    1/2 beside a boundary, falling with the distance. A map of one value has no boundary to look at: 1 everywhere. On a CPU by
-    SciPy, elsewhere by torch on the device itself.
+    1/2 beside a boundary, falling with the distance. Pixels that are not known have neither value: where labels end there is
+    no boundary. In a map of one value any boundary lies outside, and d is the map's diagonal, more than within any map of its
+    size: were it less, the many maps of an absent class would outweigh those that have a boundary. On a CPU by SciPy,
+    elsewhere by torch on the device itself.
 
     Shape:
-        truth: (B, K, ...) of 0 and 1, two or three spatial axes. Result: the same, float32.
+        truth: (B, K, ...) of 0 and 1, two or three spatial axes. known: (B, 1, ...) likewise, or None where all is known.
+        Result: that of truth, float32; where nothing is known, finite.
     """
-    maps = truth.flatten(0, 1) > 0.5
-    distance = _by_scipy(maps) if maps.device.type == "cpu" else distance_to_other(maps)
-    attention = 1 / (1 + distance)
-    filled = maps.flatten(1)
-    uniform = filled.all(1) | ~filled.any(1)
-    return torch.where(uniform.view(-1, *[1] * (maps.dim() - 1)), 1.0, attention).view(truth.shape)
+    inside = truth > 0.5
+    outside = ~inside
+    if known is not None:
+        inside, outside = inside & (known > 0.5), outside & (known > 0.5)
+    distance_to = _by_scipy if truth.device.type == "cpu" else distance_to_nearest
+    to_inside, to_outside = (distance_to(maps.flatten(0, 1)).view(truth.shape) for maps in (inside, outside))
+    diagonal = math.sqrt(sum(length**2 for length in truth.shape[2:]))
+    return 1 / (1 + torch.where(inside, to_outside, to_inside).clamp(max=diagonal))
 
 
-def _by_scipy(maps: Tensor) -> Tensor:
+def _by_scipy(goal: Tensor) -> Tensor:
+    """What `distance_to_nearest` gives."""
     from scipy.ndimage import distance_transform_edt
 
-    values = maps.numpy()
-    distances = np.empty(values.shape, np.float32)
-    for inside, distance in zip(values, distances, strict=True):
-        distance[...] = distance_transform_edt(inside) + distance_transform_edt(~inside)  # one of the two is zero
-    return torch.from_numpy(distances)
+    distances = torch.full(goal.shape, FAR)
+    for places, distance in zip(goal, distances, strict=True):
+        if places.any():  # else SciPy measures to a place outside
+            distance.copy_(torch.from_numpy(distance_transform_edt(~places.numpy())))
+    return distances
 
 
-def distance_to_other(maps: Tensor) -> Tensor:
-    """The distance to the nearest pixel of the other value, by torch: along the last axis from running extrema, along each
-    other axis by the minimum over all offsets (Felzenszwalb and Huttenlocher 2012, without their lower envelope).
+def distance_to_nearest(goal: Tensor) -> Tensor:
+    """The distance to the nearest True, by torch: along the last axis from running extrema, along each other axis by the
+    minimum over all offsets (Felzenszwalb and Huttenlocher 2012, without their lower envelope).
 
     Shape:
-        maps: (M, ...) bool. Result: the same, float32; `FAR` or more where there is no other value.
+        goal: (M, ...) bool. Result: the same, float32; about `FAR` or more in a map without any True.
     """
-    return torch.where(maps, _distance_to(~maps), _distance_to(maps))
-
-
-def _distance_to(goal: Tensor) -> Tensor:
-    """Distance to the nearest True."""
     place = torch.arange(goal.shape[-1], device=goal.device, dtype=torch.float32)
     before = torch.where(goal, place, -FAR).cummax(-1).values
     behind = torch.where(goal, place, FAR).flip(-1).cummin(-1).values.flip(-1)

@@ -22,8 +22,9 @@ class GuideFusionLoss(nn.Module):
     not depend on the prediction, nothing is guided by it. With `guidance="pixel"`, the attention weights the pixels in the
     Dice terms: L_Dice = 1 - (2 sum(a p t) + s) / (sum(a p) + sum(a t) + s), s = 1e-3.
 
-    A class without any pixel, or with nothing else, has no boundary: its attention is 1 everywhere. Ignored pixels count in
-    neither term; distances take them for background. Always in float32.
+    In an image without any pixel of a class, or with nothing else, there is no boundary: the attention is that of the image's
+    diagonal everywhere, so that in a batch's pooled Dice such images weigh little. Ignored pixels count in neither term, and
+    are no boundary to others. Always in float32.
 
     On a CPU the attention takes a few milliseconds an image: `prepare` computes it in a thread while the network runs.
 
@@ -75,7 +76,7 @@ class GuideFusionLoss(nn.Module):
 
     def _attention(self, num_classes: int, target: Tensor) -> Tensor:
         shape = torch.empty(len(target), num_classes, *target.shape[2:], device="meta")
-        return boundary_attention(truth_maps(shape, target, self.ignore_label)[0])
+        return boundary_attention(*truth_maps(shape, target, self.ignore_label))
 
     @staticmethod
     def _cross_entropy(logits: Tensor, truth: Tensor, known: Tensor) -> Tensor:

@@ -4,9 +4,9 @@ import pytest
 import torch
 from recorded import arrays
 
-from nnunet_mamba.losses import GuideFusionLoss
-from nnunet_mamba.losses.boundary_attention import boundary_attention, distance_to_other
+from nnunet_mamba.losses import GuideFusionLoss, boundary_attention
 
+attend = boundary_attention.boundary_attention
 GUIDANCES = ("mean", "pixel")
 
 
@@ -24,37 +24,61 @@ def square(size=16, low=4, high=10):
 def test_recorded_values_and_gradients(case):
     numbers = arrays("guide_fusion_loss")
     logits, target = numbers[f"logits{case}"].requires_grad_(), numbers[f"target{case}"]
-    torch.testing.assert_close(boundary_attention(target), numbers[f"attention{case}"], rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(attend(target), numbers[f"attention{case}"], rtol=1e-5, atol=1e-6)
     loss = GuideFusionLoss("mean")(logits, target)
     loss.backward()
     assert loss.item() == pytest.approx(numbers[f"loss{case}"].item(), abs=1e-5)
     torch.testing.assert_close(logits.grad, numbers[f"grad{case}"], rtol=1e-4, atol=1e-7)
 
 
-def brute_force(mask):
-    """Distance from every pixel to the nearest of the other value."""
+def brute_force(mask, known):
+    """Distance from every pixel that is known to the nearest of the other value that is."""
     places = torch.stack(torch.meshgrid(*(torch.arange(n) for n in mask.shape), indexing="ij"), dim=-1).view(-1, mask.dim()).double()
     between = torch.cdist(places, places)
-    same = mask.flatten()[:, None] == mask.flatten()[None]
-    return between.masked_fill(same, float("inf")).amin(1).view(mask.shape)
+    other = (mask.flatten()[:, None] != mask.flatten()[None]) & known.flatten()[None]
+    return between.masked_fill(~other, float("inf")).amin(1).view(mask.shape)[known].float()
 
 
+@pytest.mark.parametrize("engine", ["_by_scipy", "distance_to_nearest"])
 @pytest.mark.parametrize("shape", [(1, 9), (7, 1), (12, 17), (5, 6, 7)], ids=str)
 @pytest.mark.parametrize("share", [0.05, 0.5, 0.95])
-def test_distances_are_exact_on_either_device(shape, share):
+@pytest.mark.parametrize("ignored", [0, 0.3])
+def test_distances_are_exact_by_either_engine(monkeypatch, engine, shape, share, ignored):
+    monkeypatch.setattr(boundary_attention, "_by_scipy", getattr(boundary_attention, engine))
     torch.manual_seed(0)
-    mask = torch.rand(shape) < share
+    mask, known = torch.rand(shape) < share, torch.rand(shape) >= ignored
     mask.view(-1)[0], mask.view(-1)[-1] = True, False
-    wanted = brute_force(mask).float()
-    torch.testing.assert_close(distance_to_other(mask[None])[0], wanted)
-    torch.testing.assert_close(1 / boundary_attention(mask[None, None].float())[0, 0] - 1, wanted, rtol=1e-4, atol=1e-4)
+    known.view(-1)[0] = known.view(-1)[-1] = True
+    attention = attend(mask[None, None].float(), known[None, None].float())[0, 0]
+    torch.testing.assert_close(1 / attention[known] - 1, brute_force(mask, known), rtol=1e-4, atol=1e-4)
 
 
 def test_the_search_for_distances_goes_slab_by_slab(monkeypatch):
-    mask = torch.rand(2, 20, 30) < 0.1
-    wanted = distance_to_other(mask)
-    monkeypatch.setattr("nnunet_mamba.losses.boundary_attention.MOST", 3 * mask.numel())
-    assert torch.equal(distance_to_other(mask), wanted)
+    goal = torch.rand(2, 20, 30) < 0.1
+    wanted = boundary_attention.distance_to_nearest(goal)
+    monkeypatch.setattr(boundary_attention, "MOST", 3 * goal.numel())
+    assert torch.equal(boundary_attention.distance_to_nearest(goal), wanted)
+
+
+@pytest.mark.parametrize("engine", ["_by_scipy", "distance_to_nearest"])
+@pytest.mark.parametrize("value", [0, 1])
+def test_a_map_of_one_value_has_its_boundary_outside(monkeypatch, engine, value):
+    """Whatever the other maps hold; and where nothing is known it is finite."""
+    monkeypatch.setattr(boundary_attention, "_by_scipy", getattr(boundary_attention, engine))
+    truth = torch.cat([torch.full((1, 1, 3, 4), value), torch.tensor([0, 0, 1, 1]).expand(1, 1, 3, 4)])
+    torch.testing.assert_close(attend(truth)[0], torch.full((1, 3, 4), 1 / (1 + 5)))
+    torch.testing.assert_close(attend(truth)[1, 0, 0], torch.tensor([1 / 3, 1 / 2, 1 / 2, 1 / 3]))
+    assert (attend(truth, torch.zeros(2, 1, 3, 4)) <= 1).all()
+
+
+@pytest.mark.parametrize("guidance", GUIDANCES)
+def test_many_images_without_the_class_do_not_drown_one_with_it(guidance):
+    """As in a batch of patches where an organ is rare, with `batch_dice`: a small object found well, a little false alarm."""
+    target = torch.cat([square(64, 28, 36), torch.zeros(10, 1, 64, 64, dtype=torch.long)])
+    logits = torch.where(target == 1, 0.9, 0.02).logit().requires_grad_()
+    loss = GuideFusionLoss(guidance)(logits, target)
+    cross_entropy = torch.nn.functional.binary_cross_entropy_with_logits(logits, target.float())
+    assert loss - cross_entropy < 0.5
 
 
 def test_images_and_classes_have_distances_of_their_own():
@@ -110,12 +134,21 @@ def test_ignored_pixels_get_no_gradient_and_others_one(guidance, batch_dice, for
 
 
 @pytest.mark.parametrize("guidance", GUIDANCES)
+def test_where_labels_end_there_is_no_boundary(guidance):
+    """The loss is that of the part that is labelled, on its own."""
+    logits, target = torch.randn(2, 3, 8, 8), labels(2, 1, 8, 8, classes=3)
+    masked = target.clone()
+    masked[..., 4:] = 3
+    wanted = GuideFusionLoss(guidance)(logits[..., :4], target[..., :4])
+    torch.testing.assert_close(GuideFusionLoss(guidance, ignore_label=3)(logits, masked), wanted)
+
+
+@pytest.mark.parametrize("guidance", GUIDANCES)
 @pytest.mark.parametrize("batch_dice", [True, False])
 @pytest.mark.parametrize("value", [0, 1])
 def test_maps_without_a_boundary_are_finite_and_teach(guidance, batch_dice, value):
     logits = torch.randn(2, 1, 8, 8, requires_grad=True)
     target = torch.full((2, 1, 8, 8), value)
-    assert (boundary_attention(target) == 1).all()
     loss = GuideFusionLoss(guidance, batch_dice)(logits, target)
     loss.backward()
     assert loss.isfinite() and (logits.grad > 0).all() == (value == 0) and (logits.grad < 0).all() == (value == 1)
