@@ -19,7 +19,8 @@ def plot_results(results: dict, path: Path) -> None:
     height = 0.8 / len(keys)
     for i, key in enumerate(keys):
         places = [j + i * height for j in range(len(rows))]
-        bars = axes.barh(places, [row[key] for row in rows], height, label=key.replace("_over_", ", over ").replace("both", "forward + backward"))
+        label = key.replace("_over_", ", over ").replace("both", "forward + backward")
+        bars = axes.barh(places, [row[key] for row in rows], height, label=label)
         axes.bar_label(bars, fmt="%.0fx", padding=3, fontsize=8)
     axes.set_yticks([j + 0.4 - height / 2 for j in range(len(rows))], shapes)
     axes.invert_yaxis()

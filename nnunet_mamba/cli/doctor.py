@@ -114,7 +114,8 @@ def _engines() -> Iterator[Finding]:
     from nnunet_mamba.ops import scan, selective_scan
 
     asked = os.environ.get(scan.VARIABLE)
-    for device in ("cpu", *(["cuda"] if torch.cuda.is_available() else []), *(["mps"] if torch.backends.mps.is_available() else [])):
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    for device in (name for name, usable in there.items() if usable):
         why = f"{scan.VARIABLE} asks for it" if asked else f"the default on {device}"
         u, rate, steering = (torch.ones(shape, device=device) for shape in ((1, 2, 3), (2, 1), (1, 1, 3)))
         try:
@@ -153,5 +154,6 @@ def _folder(variable: str) -> Finding:
         with tempfile.TemporaryFile(dir=value):
             pass
     except OSError as error:
-        return Finding(variable, f"{value}: cannot be written ({error.strerror})", f"change its rights, or set {variable} to another")
+        fix = f"change its rights, or set {variable} to another"
+        return Finding(variable, f"{value}: cannot be written ({error.strerror})", fix)
     return Finding(variable, f"{value}, can be written")

@@ -1,4 +1,4 @@
-"""mamba-ssm's CUDA kernel (Gu and Dao 2023) as an engine, where it is installed: it knows no orders, so maps are gathered around it."""
+"""mamba-ssm's CUDA kernel (Gu and Dao 2023) as an engine: it knows no orders, so maps are gathered around it."""
 
 import selective_scan_cuda
 import torch

@@ -110,9 +110,10 @@ class _Sizes:
     def carry(self, added: Tensor, elapsed: Tensor, A: Tensor, reverse: bool) -> tuple[Tensor, Tensor]:
         """From what each chunk adds and how long it takes: the state each starts with, and the one after the last."""
         starts, last = torch.empty_like(added), added.new_empty(self.state_shape)
+        block_j = min(CHUNKS_AT_A_TIME, triton.next_power_of_2(self.chunks))
         _carry[self.rows](
             added, elapsed, A, starts, last, self.directions, self.state_shape[2], self.chunks,
-            STATES=self.state_shape[3], BLOCK_J=min(CHUNKS_AT_A_TIME, triton.next_power_of_2(self.chunks)), BLOCK_N=self.constants["BLOCK_N"], REVERSE=reverse,
+            STATES=self.state_shape[3], BLOCK_J=block_j, BLOCK_N=self.constants["BLOCK_N"], REVERSE=reverse,
         )  # fmt: skip
         return starts, last
 
@@ -210,7 +211,8 @@ def _carry(
         kept = (j < chunks)[:, None] & (n < STATES)[None, :]
         time = tl.load(elapsed + row * chunks + at, mask=j < chunks, other=0.0)
         plus = tl.load(added + cell + at[:, None], mask=kept, other=0.0)
-        tl.store(starts + cell + at[:, None], tl.broadcast_to(state[None, :], (BLOCK_J, BLOCK_N)), mask=kept & (j == first)[:, None])
+        before = tl.broadcast_to(state[None, :], (BLOCK_J, BLOCK_N))
+        tl.store(starts + cell + at[:, None], before, mask=kept & (j == first)[:, None])
         decay, inner = tl.associative_scan((tl.exp(time[:, None] * rate[None, :]), plus), 0, _after)
         after = decay * state[None, :] + inner
         inside = (j + 1 < min(first + BLOCK_J, chunks))[:, None] & (n < STATES)[None, :]
@@ -330,7 +332,8 @@ def _gradients(
         step_gradient = along_B * u_t + tl.sum(through_decay * rate, 1)
         tl.store(ddelta + delta_rows + position, step_gradient * slope, mask=real & live)
         tl.store(du + delta_rows + position, along_B * step + grad * skip, mask=real & live)
-        tl.store(dB + part_rows + position, tl.sum(adjoint * (step * u_t)[:, None], 0), mask=(n < STATES) & (t < tl.full((BLOCK_N,), length, tl.int32)))
-        tl.store(dC + part_rows + position, tl.sum(after * grad[:, None], 0), mask=(n < STATES) & (t < tl.full((BLOCK_N,), length, tl.int32)))
+        written = (n < STATES) & (t < tl.full((BLOCK_N,), length, tl.int32))
+        tl.store(dB + part_rows + position, tl.sum(adjoint * (step * u_t)[:, None], 0), mask=written)
+        tl.store(dC + part_rows + position, tl.sum(after * grad[:, None], 0), mask=written)
         adjoint *= tl.exp(step[:, None] * rate)
     tl.store(dA + cells, rate_gradient, mask=kept)
