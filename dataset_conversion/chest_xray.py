@@ -63,8 +63,8 @@ def convert(
     """Convert the radiographs into `nnUNet_raw/DatasetXXX_ChestXray` and return that folder.
 
     Args:
-        sides: a class for each lung, of Montgomery's cases alone. The other arguments are those of `ph2.convert`; "paper" resamples
-            to 256x256.
+        sides: a class for each lung, of Montgomery's cases alone. The other arguments are those of `ph2.convert`; "paper"
+            resamples to 256x256.
     Raises:
         ValueError: an option, the source or a case is wrong; the message names the file. Nothing was written.
         OSError: reading or writing failed, a full disk for instance. Nothing half-written is left.
@@ -171,7 +171,8 @@ def _one_side(left: Mapping[str, list[Path]], right: Mapping[str, list[Path]], c
     if case.id in left and case.id in right:
         return case.reason
     path = [*left.get(case.id, []), *right.get(case.id, [])][0]
-    return f"{path}: the mask of the other lung is missing; expected {path.name} in {'rightMask' if case.id in left else 'leftMask'}"
+    other = "rightMask" if case.id in left else "leftMask"
+    return f"{path}: the mask of the other lung is missing; expected {path.name} in {other}"
 
 
 def _with_hint(case: BadCase, labelled_sites: set[str]) -> BadCase:

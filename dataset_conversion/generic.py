@@ -1,39 +1,53 @@
-"""Generic: any folder of 2-D images beside a folder of masks, UWF-RHS for one (given out on request: images/ and masks/).
+"""Any folder of 2-D images with a folder of masks, such as UWF-RHS.
 
-    nnunet_mamba convert generic --images images --masks masks -d 510
-    nnunet_mamba convert generic --images images --masks masks -d 510 --name UWF --labels vessel lesion --group-regex "(P\\d+)_"
+    nnunet_mamba convert generic --images images --masks masks -d 510 --name UWF-RHS --group-regex "^(P[0-9]+)"
+    python -m nnunet_mamba.dataset_conversion.generic --images images.zip --masks masks.zip -d 510
 
-An image and its mask have the same name but for the ending, and for what is often added to a mask's: _mask, _segmentation, _seg,
-_label, _labels, _gt, _lesion, or the same with a hyphen. Files directly in the two folders (or zips of them) are read, in any
-format that Pillow knows: PNG, JPEG, TIFF, BMP and others.
+Reads png, jpg, bmp and tif files that lie in the two folders themselves, or in two zips. A mask belongs to the image of its stem,
+or of its stem without an ending such as `_mask`, `_segmentation`, `_label`, `_gt`; an image's own ending `_image`, `_img` or
+`_0000` does not count either. Every image needs one mask, and every mask one image.
 
-Without `--labels` a mask is black and white: 0 and one other value, or what exceeds 127 (JPEG, anti-aliased outlines). With
-`--labels A B` a mask holds 0 for background, 1 for A, 2 for B, as grey values or as indices of a palette; any other value is an
-error.
+The values of all the masks decide what is written:
+- one class, `foreground`: masks with 0 and one other value; anti-aliased and JPEG masks, where more than 127 is foreground;
+- several, `class_<value>`, renumbered from 1 in their order: values up to 31 with at least two besides 0 (indices, also those of
+  a palette); or at most 8 shades besides 0, each in more than outlines (0, 128, 255, say). The report names them.
+Masks in several colours are an error: colours do not say which class they stand for.
 
-Channels are R, G, B, or one with `--grey`, normalised image by image (z-score), which suits images of unknown lighting; 16-bit
-grey images keep their range. Folds never split what `--group-regex` finds in a name (its first group in brackets, or all of it): a
-patient, a video. Without it every image is a group of its own, so use it where a patient has several images.
+Channels are R, G, B, or one `grey` (8 or 16 bits) where all images have one channel; each image is normalised by itself
+(z-score), which makes no assumption about what the values mean.
+
+Folds keep images together whose stems have the same part that `--group-regex` finds (its first group, or all that it matches):
+name the patient or video by it, for folds that do not leak. Without it every image is a group of its own.
 """
 
 import argparse
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from nnunet_mamba.dataset_conversion.cases import BadCase, Case
-from nnunet_mamba.dataset_conversion.images import read_binary_mask, read_grey, read_indices, read_rgb
+from nnunet_mamba.dataset_conversion.images import read_binary_mask, read_grey, read_rgb
+from nnunet_mamba.dataset_conversion.mask_values import decide_classes, look_at, read_values
+from nnunet_mamba.dataset_conversion.pairs import IMAGE_ENDINGS, by_id, list_files, pair_up
+from nnunet_mamba.dataset_conversion.parallel import open_workers
 from nnunet_mamba.dataset_conversion.pipeline import convert_dataset
 from nnunet_mamba.dataset_conversion.recipe import Recipe
+from nnunet_mamba.dataset_conversion.source import open_source
+from nnunet_mamba.dataset_conversion.target import find_target
 from nnunet_mamba.dataset_conversion.tree import name_found
 
-SOURCE = False  # --images and --masks in place of -i
-ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp")
-MASK_SUFFIXES = ("mask", "segmentation", "seg", "label", "labels", "gt", "lesion")
+SOURCE = False  # no -i
+IMAGE_SUFFIX = re.compile(r"[ _.-](image|img|0000)$", re.IGNORECASE)
+MASK_SUFFIX = re.compile(
+    r"[ _.-](masks?|segmentation|segm?|labels?|gt|ground[ _-]?truth|annotation|anno|manual1?|lesion)$", re.IGNORECASE
+)
+GREY_MODES = ("1", "L", "I", "I;16", "I;16B")
 
 
 def convert(
@@ -47,132 +61,138 @@ def convert(
     processes: int = 1,
     skip_bad: bool = False,
     name: str = "Generic",
-    labels: Sequence[str] = (),
-    grey: bool = False,
     group_regex: str | None = None,
 ) -> Path:
-    """Convert a pair of folders into `nnUNet_raw/DatasetXXX_NAME` and return that folder.
+    """Convert a folder of images and one of masks into `nnUNet_raw/DatasetXXX_<name>` and return that folder.
 
     Args:
-        images, masks: folders or zips, see above.
+        images: folder or zip.
+        masks: another folder or zip.
+        protocol: there is none. The arguments after it are those of `ph2.convert`.
         name: of the data set, letters, digits, - and _.
-        labels: names of the mask's values 1, 2, ...; none: black and white masks, whose class is `foreground`.
-        grey: one channel instead of R, G, B.
-        group_regex: what of an image's name (without ending) no two folds share.
-            The other arguments are those of `ph2.convert`; there is no protocol of a paper.
+        group_regex: searched for in an image's stem, see above.
     Raises:
         ValueError: an option, a folder or a case is wrong; the message names the file. Nothing was written.
         OSError: reading or writing failed, a full disk for instance. Nothing half-written is left.
     """
-    recipe = make_recipe(name, tuple(labels), grey, group_regex)
-    own = {"name": name, "labels": list(labels), "grey": grey, "group_regex": group_regex}
-    return convert_dataset(recipe, [images, masks], dataset_id, size, test, seed, protocol, processes, skip_bad, own)
+    groups = _compile(group_regex)
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+        raise ValueError(f"--name takes letters, digits, - and _; got {name!r}")
+    if Path(images).resolve() == Path(masks).resolve():
+        raise ValueError(f"{images}: given as --images and as --masks; put the masks into a folder of their own")
+    if processes < 1:
+        raise ValueError(f"-np must be 1 or more, got {processes}")
+    workplace = find_target(dataset_id, name).raw
+    with ExitStack() as stack:
+        folders = [stack.enter_context(open_source(Path(place), workplace)) for place in (images, masks)]
+        grey = _all_grey(_files(folders[0], "--images"))
+        with open_workers(processes) as workers:
+            classes = decide_classes(workers.run(look_at, _files(folders[1], "--masks"), "looking"))
+        own = {"group_regex": group_regex, "mask_values": list(classes) or "one class"}
+        recipe = make_recipe(name, grey, classes, groups)
+        return convert_dataset(recipe, folders, dataset_id, size, test, seed, protocol, processes, skip_bad, own)
 
 
 def add_arguments(parser: argparse._ArgumentGroup) -> None:
     """This data set's own options."""
-    parser.add_argument("--images", metavar="DIR", type=Path, required=True, help="folder or zip of the images")
-    parser.add_argument("--masks", metavar="DIR", type=Path, required=True, help="folder or zip of the masks")
+    parser.add_argument("--images", metavar="DIR", type=Path, required=True, help="folder or zip of images")
+    parser.add_argument("--masks", metavar="DIR", type=Path, required=True, help="folder or zip of masks with the same stems")
     parser.add_argument("--name", default="Generic", help="of the data set (default: Generic)")
-    parser.add_argument("--labels", nargs="+", default=[], metavar="LABEL", help="names of the mask's values 1, 2, ...")
-    parser.add_argument("--grey", action="store_true", help="one channel instead of R, G, B")
-    parser.add_argument("--group-regex", metavar="REGEX", help="what of an image's name no two folds share")
+    parser.add_argument("--group-regex", metavar="REGEX", help="the part of a stem that folds keep together, '^(P[0-9]+)' say")
 
 
-def options(args: argparse.Namespace) -> dict:
+def options(args: argparse.Namespace) -> dict[str, str | Path | None]:
     """For `convert`."""
-    return {key: getattr(args, key) for key in ("images", "masks", "name", "labels", "grey", "group_regex")}
+    return {"images": args.images, "masks": args.masks, "name": args.name, "group_regex": args.group_regex}
 
 
-def make_recipe(name: str, labels: tuple[str, ...], grey: bool, group_regex: str | None) -> Recipe:
-    """The data set with these options; a ValueError names one that is wrong."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
-        raise ValueError(f"--name {name!r}: wanted letters, digits, - and _, as it becomes a part of folder names")
-    if len(set(labels)) != len(labels) or "background" in labels or "ignore" in labels or len(labels) > 254:
-        raise ValueError(f"--labels {' '.join(labels)}: wanted different names, without background and ignore, 254 at most")
-    try:
-        group = re.compile(group_regex) if group_regex else None
-    except re.error as error:
-        raise ValueError(f"--group-regex {group_regex!r}: not a regular expression ({error})") from error
-    names = labels or ("foreground",)
-    return Recipe(
-        name=name,
-        channel_names=("grey",) if grey else ("R", "G", "B"),
-        labels={"background": 0, **{label: value for value, label in enumerate(names, start=1)}},
-        description=f"{name}, converted from a folder of images and one of masks",
-        reference="not stated",
-        licence="that of the source",
-        release="not stated",
-        paper=None,
-        find_cases=partial(find_cases, group),
-        read_case=partial(read_case, bool(labels), grey),
-    )
-
-
-def find_cases(group: re.Pattern | None, images: Path, masks: Path) -> tuple[list[Case], list[BadCase]]:
-    """Pairs of the two folders, and files without a partner, with two, or whose name the group's pattern does not match.
-
-    Raises:
-        ValueError: one of the folders holds no images.
-    """
-    found = _by_stem(images)
-    partners: dict[str, list[Path]] = {stem: [] for stem in found}
-    bad = []
-    for paths in _by_stem(masks).values():
-        for path in paths:
-            stem = _image_of(path.stem, found)
-            if stem is None:
-                bad.append(BadCase(path.stem, f"{path}: a mask without an image; none in {images} has its name"))
-            else:
-                partners[stem].append(path)
+def find_cases(groups: re.Pattern | None, images: Path, masks: Path) -> tuple[list[Case], list[BadCase]]:
+    """The images with the mask that belongs to each, and those that have none, or more than one, or no group."""
+    by_stem = by_id(_files(images, "--images"), str)
+    by_key = {_key(IMAGE_SUFFIX, stem): stem for stem in by_stem}
+    found = by_id(_files(masks, "--masks"), lambda stem: _belongs_to(stem, by_stem, by_key))
+    pairs, bad = pair_up(by_stem, found)
     cases = []
-    for stem, paths in found.items():
-        case_id = re.sub(r"[^A-Za-z0-9_.-]", "_", stem)
-        match = group.search(stem) if group else None
-        if len(paths) > 1 or len(partners[stem]) > 1:
-            together = ", ".join(map(str, [*paths, *partners[stem]]))
-            bad.append(BadCase(case_id, f"{stem}: {together}; wanted one image and one mask"))
-        elif not partners[stem]:
-            bad.append(BadCase(case_id, f"{paths[0]}: an image without a mask; none in {masks} has its name"))
-        elif group and not match:
-            bad.append(BadCase(case_id, f"{paths[0]}: --group-regex {group.pattern!r} does not match its name"))
+    for stem, pair in pairs.items():
+        group = _group(groups, stem)
+        if group:
+            cases.append(Case(stem, group, *pair))
         else:
-            cases.append(Case(case_id, _group_of(match) or stem, paths[0], partners[stem][0]))
+            bad.append(BadCase(stem, f"{pair[0]}: --group-regex {groups.pattern!r} finds nothing in {stem!r}"))
     return cases, bad
 
 
-def read_case(several: bool, grey: bool, case: Case) -> tuple[np.ndarray, np.ndarray]:
-    """Image (H, W, 3) uint8 or with `grey` (H, W) uint8 or uint16, and labels (H, W) uint8."""
+def read_case(grey: bool, classes: tuple[int, ...], case: Case) -> tuple[np.ndarray, np.ndarray]:
+    """Image (H, W, 3) uint8, or with `grey` (H, W) uint8 or uint16, and labels (H, W) uint8 from 0 on."""
     image = read_grey(case.image) if grey else read_rgb(case.image)
-    return image, read_indices(case.mask) if several else read_binary_mask(case.mask)
+    values = read_values(case.mask)
+    if not classes:
+        return image, read_binary_mask(case.mask)
+    return image, np.searchsorted([0, *classes], values).astype(np.uint8)  # every value was looked at
 
 
-def _by_stem(folder: Path) -> dict[str, list[Path]]:
-    """The images of a folder by name; where a zip or a folder holds nothing but one folder, those of that one."""
-    places = [path for path in folder.iterdir() if not path.name.startswith((".", "__MACOSX"))]
-    if len(places) == 1 and places[0].is_dir():
-        return _by_stem(places[0])
-    stems: dict[str, list[Path]] = {}
-    for path in sorted(places):
-        if path.is_file() and path.suffix.lower() in ENDINGS:
-            stems.setdefault(path.stem, []).append(path)
-    if not stems:
-        raise ValueError(f"{folder}: holds no images ({', '.join(ENDINGS)}); found {name_found(folder)}")
-    return stems
+def make_recipe(name: str, grey: bool, classes: tuple[int, ...], groups: re.Pattern | None) -> Recipe:
+    """The recipe once it is known what images and masks are."""
+    labels = {f"class_{value}": i for i, value in enumerate(classes, start=1)} or {"foreground": 1}
+    return Recipe(
+        name=name,
+        channel_names=("grey",) if grey else ("R", "G", "B"),
+        labels={"background": 0, **labels},
+        description="Images and masks from two folders",
+        reference="none given",
+        licence="none given",
+        release="none given",
+        paper=None,
+        find_cases=partial(find_cases, groups),
+        read_case=partial(read_case, grey, classes),
+    )
 
 
-def _image_of(mask: str, stems: dict[str, list[Path]]) -> str | None:
-    if mask in stems:
-        return mask
-    for suffix in MASK_SUFFIXES:
-        for joint in "_-":
-            if mask.lower().endswith(joint + suffix) and mask[: -len(suffix) - 1] in stems:
-                return mask[: -len(suffix) - 1]
-    return None
+def _files(folder: Path, option: str) -> list[Path]:
+    files = list_files(folder)
+    if not files:
+        kinds = ", ".join(ending[1:] for ending in IMAGE_ENDINGS)
+        raise ValueError(f"{folder}: holds no images ({kinds}), found {name_found(folder)}; give {option} the folder they lie in")
+    return files
 
 
-def _group_of(match: re.Match | None) -> str | None:
-    return (match[1] if match.re.groups and match[1] is not None else match[0]) if match else None
+def _all_grey(paths: Iterable[Path]) -> bool:
+    """By the headers; a broken file is named when its case is verified."""
+    modes = set()
+    for path in paths:
+        try:
+            with Image.open(path) as image:
+                modes.add(image.mode)
+        except Exception:  # whatever Pillow's decoders raise
+            continue
+    return bool(modes) and modes <= set(GREY_MODES)
+
+
+def _belongs_to(stem: str, by_stem: dict[str, list[Path]], by_key: dict[str, str]) -> str:
+    """The stem of the mask's image; the mask's own if there is none."""
+    if stem in by_stem:
+        return stem
+    return by_key.get(_key(MASK_SUFFIX, stem)) or by_key.get(_key(IMAGE_SUFFIX, stem)) or stem
+
+
+def _key(suffix: re.Pattern, stem: str) -> str:
+    return suffix.sub("", stem).casefold()
+
+
+def _group(groups: re.Pattern | None, stem: str) -> str | None:
+    if groups is None:
+        return stem
+    match = groups.search(stem)
+    return match and match[1 if groups.groups else 0]
+
+
+def _compile(group_regex: str | None) -> re.Pattern | None:
+    if group_regex is None:
+        return None
+    try:
+        return re.compile(group_regex)
+    except re.error as error:
+        raise ValueError(f"--group-regex {group_regex!r} is not a regular expression: {error}") from error
 
 
 if __name__ == "__main__":

@@ -13,13 +13,29 @@ _RGB_MODES = ("RGB", "RGBA", "L", "LA", "P", "1")
 _DEEP_MODES = ("I;16", "I;16B", "I")  # Pillow's for one channel of 16 bits
 
 
+def open_image(path: Path, modes: tuple[str, ...] = _RGB_MODES) -> Image.Image:
+    """A decoded image of one of Pillow's `modes`, those of 8 bits unless told otherwise.
+
+    Raises:
+        ValueError: truncated or unreadable file, or another mode.
+    """
+    try:
+        with Image.open(path) as image:
+            image.load()
+    except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error ... for broken files
+        raise ValueError(f"{path}: cannot be read as an image ({error}); fetch this file again") from error
+    if image.mode not in modes:
+        raise ValueError(f"{path}: expected an 8-bit image, got Pillow mode {image.mode!r}")
+    return image
+
+
 def read_rgb(path: Path) -> np.ndarray:
     """An 8-bit image as (H, W, 3) uint8; grey is repeated, alpha dropped.
 
     Raises:
         ValueError: truncated or unreadable file, or more than 8 bits a channel.
     """
-    return np.asarray(_open(path).convert("RGB"))
+    return np.asarray(open_image(path).convert("RGB"))
 
 
 def read_grey(path: Path) -> np.ndarray:
@@ -30,7 +46,7 @@ def read_grey(path: Path) -> np.ndarray:
     Raises:
         ValueError: truncated or unreadable file, or values that 16 bits do not hold.
     """
-    image = _open(path, (*_RGB_MODES, *_DEEP_MODES))
+    image = open_image(path, (*_RGB_MODES, *_DEEP_MODES))
     if image.mode not in _DEEP_MODES:
         return np.asarray(image.convert("RGB").convert("L"))
     values = np.asarray(image)
@@ -48,7 +64,7 @@ def read_binary_mask(path: Path) -> np.ndarray:
     Raises:
         ValueError: unreadable file, or more than a tenth of the pixels are grey, so that this is no mask.
     """
-    image = _open(path)
+    image = open_image(path)
     values = np.asarray(image) if image.mode == "L" else np.asarray(image.convert("RGB")).max(axis=2)
     foreground = values > 0
     if not foreground.all() and np.array_equal(foreground, values == values.max()):
@@ -57,21 +73,6 @@ def read_binary_mask(path: Path) -> np.ndarray:
     if grey > MAX_GREY_SHARE:
         raise ValueError(f"{path}: not a mask, {grey:.0%} of its pixels are grey; expected black and white")
     return (values > THRESHOLD).astype(np.uint8)
-
-
-def read_indices(path: Path) -> np.ndarray:
-    """A mask whose grey values, or indices of a palette, are classes, as (H, W) uint8.
-
-    Raises:
-        ValueError: unreadable file, colours, or values that 8 bits do not hold.
-    """
-    image = _open(path, (*_RGB_MODES, *_DEEP_MODES))
-    if image.mode not in ("L", "P", "1", *_DEEP_MODES):
-        raise ValueError(f"{path}: expected one value a pixel, its class, got Pillow mode {image.mode!r}")
-    values = np.asarray(image)
-    if values.min() < 0 or values.max() > np.iinfo(np.uint8).max:
-        raise ValueError(f"{path}: values from {values.min()} to {values.max()}; expected 0 to 255, one for each class")
-    return values.astype(np.uint8)
 
 
 def resample_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -119,17 +120,6 @@ def centre_margins(old: int, new: int) -> tuple[int, int]:
 def write_png(path: Path, pixels: np.ndarray) -> None:
     """Write (H, W) uint8 or uint16 or (H, W, 3) uint8, always with the same encoder settings and without metadata."""
     Image.fromarray(pixels).save(path, format="PNG", optimize=False, compress_level=3)  # 6: a third of the speed for 3 % less
-
-
-def _open(path: Path, modes: tuple[str, ...] = _RGB_MODES) -> Image.Image:
-    try:
-        with Image.open(path) as image:
-            image.load()
-    except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error ... for broken files
-        raise ValueError(f"{path}: cannot be read as an image ({error}); fetch this file again") from error
-    if image.mode not in modes:
-        raise ValueError(f"{path}: expected an 8-bit image, got Pillow mode {image.mode!r}")
-    return image
 
 
 def _resample_rows(image: np.ndarray, new: int) -> np.ndarray:

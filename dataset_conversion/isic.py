@@ -1,74 +1,71 @@
-"""What the two ISIC challenges' lesion segmentation tasks share: parts in folders, an image and a mask for each id."""
+"""The layout that the ISIC challenges share: a folder of photographs and one of masks for training, validation and test."""
 
 import re
-from collections.abc import Mapping
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from nnunet_mamba.dataset_conversion.cases import BadCase, Case
 from nnunet_mamba.dataset_conversion.images import read_binary_mask, read_rgb
-from nnunet_mamba.dataset_conversion.pairs import by_id, find_folders, list_files, pair_up, unknown_layout, unpacked
-from nnunet_mamba.dataset_conversion.recipe import Recipe
+from nnunet_mamba.dataset_conversion.pairs import by_id, list_files, pair_up, walk
+from nnunet_mamba.dataset_conversion.tree import name_found
 
-# Part: its folder of images and its folder of masks, as patterns
-Parts = Mapping[str, tuple[str, str]]
-
-
-def make_recipe(year: int, parts: Parts, layout: str, reference: str, licence: str) -> Recipe:
-    """The data set of one year; `parts` are named Training, Validation and Test."""
-    return Recipe(
-        name=f"ISIC{year}",
-        channel_names=("R", "G", "B"),
-        labels={"background": 0, "lesion": 1},
-        description=f"Lesion segmentation in dermoscopic images, ISIC challenge {year}",
-        reference=reference,
-        licence=licence,
-        release=str(year),
-        paper=None,
-        find_cases=partial(find_cases, f"ISIC{year}", parts, layout),
-        read_case=read_case,
-    )
+PARTS = ("training", "validation", "test")
+IMAGE, MASK = re.compile(r"ISIC_\d+", re.IGNORECASE), re.compile(r"(ISIC_\d+)_segmentation", re.IGNORECASE)
+IMAGE_ENDINGS, MASK_ENDINGS = (".jpg", ".jpeg", ".png"), (".png",)
 
 
-def find_cases(name: str, parts: Parts, layout: str, folder: Path) -> tuple[list[Case], list[BadCase]]:
-    """The images of the training part, and of the validation and test parts that are there, as official test cases.
+@dataclass(frozen=True)
+class Challenge:
+    """How a year names its folders; `{part}` stands for Training, Validation, Test (in any case)."""
+
+    year: int
+    image_folder: str
+    mask_folder: str
+
+    def expected(self) -> str:
+        """The layout, for an error."""
+        names = self.image_folder.format(part="Training"), self.mask_folder.format(part="Training")
+        return f"{names[0]}/ISIC_0000000.jpg and {names[1]}/ISIC_0000000_segmentation.png"
+
+
+def find_cases(challenge: Challenge, folder: Path) -> tuple[list[Case], list[BadCase]]:
+    """Training cases, and the official validation and test as test cases: with labels where their masks are there too.
 
     Raises:
-        ValueError: `folder` does not hold the training part, or a part twice.
+        ValueError: `folder` does not hold the challenge's training folders.
     """
     cases, bad = [], []
-    for part, patterns in parts.items():
-        images, masks = (_only(folder, find_folders(folder, pattern), part) for pattern in patterns)
-        if part == "Training" and (images is None or masks is None):
-            raise unknown_layout(folder, name, layout, "ISIC*.zip")
-        if images is None:
-            continue
-        found = by_id(list_files(images), _image_id)
-        if masks is None:
-            cases += [Case(id, id, paths[0], None, test=True) for id, paths in found.items()]
-            continue
-        pairs, unpaired = pair_up(found, by_id(list_files(masks), _mask_id))
-        cases += [Case(id, id, image, mask, test=part != "Training") for id, (image, mask) in pairs.items()]
+    for part in PARTS:
+        images = _files(folder, challenge.image_folder, part, IMAGE_ENDINGS, IMAGE)
+        masks = _files(folder, challenge.mask_folder, part, MASK_ENDINGS, MASK)
+        if part == "training" and not images:
+            raise ValueError(
+                f"{folder}: not the layout of ISIC {challenge.year}; expected {challenge.expected()}; found {name_found(folder)}"
+            )
+        if part != "training" and not masks:
+            cases += [Case(id, id, paths[0], None, part, test=True) for id, paths in images.items() if len(paths) == 1]
+            images = {id: paths for id, paths in images.items() if len(paths) > 1}
+        pairs, unpaired = pair_up(images, masks)
+        cases += [Case(id, id, *pair, part, test=part != "training") for id, pair in pairs.items()]
         bad += unpaired
     return cases, bad
 
 
 def read_case(case: Case) -> tuple[np.ndarray, np.ndarray | None]:
-    """Image (H, W, 3) uint8 and labels (H, W) uint8, 0 skin, 1 lesion."""
-    return read_rgb(case.image), None if case.mask is None else read_binary_mask(case.mask)
+    """Image (H, W, 3) uint8 and labels (H, W) uint8, 0 skin, 1 lesion; None without a mask."""
+    return read_rgb(case.image), read_binary_mask(case.mask) if case.mask else None
 
 
-def _image_id(stem: str) -> str | None:
-    return stem if re.fullmatch(r"ISIC_\d+", stem) else None  # not ISIC_0000000_superpixels
+def _files(folder: Path, name: str, part: str, endings: tuple[str, ...], pattern: re.Pattern) -> dict[str, list[Path]]:
+    """The files of each id below the part's folders: some programs unpack a zip into one more folder of its name."""
+    wanted = re.compile(re.escape(name).replace(r"\{part\}", part + ("(_v2)?" if part == "test" else "")), re.IGNORECASE)
+    paths = [path for place in walk(folder) if wanted.fullmatch(place.name) for path in list_files(place, endings)]
+    return by_id(paths, lambda stem: _id(pattern, stem))
 
 
-def _mask_id(stem: str) -> str | None:
-    return _image_id(stem.removesuffix("_segmentation"))
-
-
-def _only(folder: Path, found: list[Path], part: str) -> Path | None:
-    if len(found) > 1:
-        raise ValueError(f"{folder}: holds the part {part} {len(found)} times ({', '.join(map(str, found))}); leave one")
-    return unpacked(found[0]) if found else None
+def _id(pattern: re.Pattern, stem: str) -> str | None:
+    """None of superpixels."""
+    name = pattern.fullmatch(stem)
+    return (name[1] if pattern.groups else name[0]).upper() if name else None

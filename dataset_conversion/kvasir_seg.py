@@ -1,26 +1,30 @@
-"""Kvasir-SEG: 1,000 gastrointestinal polyp images with masks (Jha et al., MMM 2020, doi:10.1007/978-3-030-37734-2_37).
+"""Kvasir-SEG: polyps in 1000 colonoscopic images (Jha et al., MMM 2020, doi:10.1007/978-3-030-37734-2_37).
 
-    nnunet_mamba convert Kvasir-SEG -i Kvasir-SEG -d 506
-    python -m nnunet_mamba.dataset_conversion.kvasir_seg -i kvasir-seg.zip -d 506
+    nnunet_mamba convert Kvasir-SEG -i Kvasir-SEG -d 507
+    python -m nnunet_mamba.dataset_conversion.kvasir_seg -i kvasir-seg.zip -d 507
 
-Reads the official tree, to three levels below a folder or in a zip:
+Reads the official tree, from the folder that holds it (to four levels down), from itself, or from a zip:
 
     Kvasir-SEG/images/<id>.jpg
-               masks/<id>.jpg       three channels of lossy JPEG: foreground is what exceeds 127
-               kavsir_bboxes.json   not used
+               masks/<id>.jpg           3-channel lossy JPEG: the brightest channel, more than 127 is polyp; .png in copies
+               kvasir_bboxes.json       not used
 
-Channels are R, G, B, normalised image by image (z-score): endoscopes differ in lamp and white balance. An image is the case and
-the group that folds keep together: the data set does not tell which images show one patient.
+Channels are R, G, B, normalised image by image (z-score): light and colour depend on how near the lamp of the endoscope is.
+Every image is a case and a group of its own; which show the same polyp is not published.
 """
 
 import sys
 from pathlib import Path
 
+import numpy as np
+
 from nnunet_mamba.dataset_conversion.cases import BadCase, Case
-from nnunet_mamba.dataset_conversion.pairs import find_folders, unknown_layout
+from nnunet_mamba.dataset_conversion.images import read_binary_mask, read_rgb
+from nnunet_mamba.dataset_conversion.pairs import by_id, find_root, list_files, pair_up
 from nnunet_mamba.dataset_conversion.pipeline import convert_dataset
-from nnunet_mamba.dataset_conversion.polyps import POLYP, only_pair, polyp_cases, read_case
 from nnunet_mamba.dataset_conversion.recipe import Recipe
+
+LAYOUT = "Kvasir-SEG/{images, masks}/<id>.jpg"
 
 
 def convert(
@@ -36,7 +40,7 @@ def convert(
     """Convert Kvasir-SEG into `nnUNet_raw/DatasetXXX_Kvasir-SEG` and return that folder.
 
     Args:
-        The arguments are those of `ph2.convert`; there is no protocol of a paper.
+        protocol: none of the papers gives one. The other arguments are those of `ph2.convert`.
     Raises:
         ValueError: an option, the source or a case is wrong; the message names the file. Nothing was written.
         OSError: reading or writing failed, a full disk for instance. Nothing half-written is left.
@@ -45,29 +49,33 @@ def convert(
 
 
 def find_cases(folder: Path) -> tuple[list[Case], list[BadCase]]:
-    """The pairs below `folder`, and files without a partner.
+    """The cases below `folder`, and images or masks that are alone.
 
     Raises:
         ValueError: `folder` does not hold the official tree, or more than one.
     """
-    pairs = {images: images.parent / "masks" for images in find_folders(folder, "images")}
-    pairs = {images: masks for images, masks in pairs.items() if masks.is_dir()}
-    if not pairs:
-        raise unknown_layout(folder, "Kvasir-SEG", "Kvasir-SEG/{images, masks}/<id>.jpg", "*vasir*.zip")
-    images, masks = only_pair(folder, pairs, "Kvasir-SEG")
-    return polyp_cases(images, masks, identify=str, group=str)
+    images, masks = find_root(folder, ("images",), ("masks",), "Kvasir-SEG", LAYOUT)
+    pairs, bad = pair_up(*(by_id(list_files(place), str) for place in (images, masks)))
+    return [Case(id, id, *pair) for id, pair in pairs.items()], bad
+
+
+def read_case(case: Case) -> tuple[np.ndarray, np.ndarray]:
+    """Image (H, W, 3) uint8 and labels (H, W) uint8, 0 mucosa, 1 polyp."""
+    return read_rgb(case.image), read_binary_mask(case.mask)
 
 
 KVASIR_SEG = Recipe(
     name="Kvasir-SEG",
-    description="Polyp segmentation in images of the gastrointestinal tract",
+    channel_names=("R", "G", "B"),
+    labels={"background": 0, "polyp": 1},
+    description="Polyp segmentation in colonoscopic images",
     reference="Jha et al., Kvasir-SEG: a segmented polyp dataset, MMM 2020, doi:10.1007/978-3-030-37734-2_37, "
-    "https://datasets.simula.no/kvasir-seg",
-    licence="for research and education, as stated at datasets.simula.no",
+    "https://datasets.simula.no/kvasir-seg/",
+    licence="for research and education, as stated by Simula",
     release="2020",
+    paper=None,
     find_cases=find_cases,
     read_case=read_case,
-    **POLYP,
 )
 
 

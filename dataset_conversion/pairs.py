@@ -21,30 +21,6 @@ def walk(folder: Path, depth: int = SEARCH_DEPTH) -> Iterator[Path]:
         level = [inner for path in level for inner in subfolders(path)]
 
 
-def find_folders(folder: Path, name: str) -> list[Path]:
-    """The folders whose name fits the pattern `name`, whatever its case, `folder` itself included, at the first level with any."""
-    level = [folder]
-    for _ in range(SEARCH_DEPTH + 1):
-        found = [path for path in level if re.fullmatch(name, path.name, re.IGNORECASE)]
-        if found:
-            return found
-        level = [inner for path in level for inner in subfolders(path)]
-    return []
-
-
-def unpacked(folder: Path) -> Path:
-    """Where a folder holds nothing but one folder (as zips unpack), that one."""
-    inner = [path for path in folder.iterdir() if not path.name.startswith((".", "__MACOSX"))]
-    return unpacked(inner[0]) if len(inner) == 1 and inner[0].is_dir() else folder
-
-
-def unknown_layout(folder: Path, name: str, layouts: str, zips: str) -> ValueError:
-    """What to say of a folder that does not hold the data set; `zips` is how the names of its archives look."""
-    packed = sorted(path.name for path in folder.rglob(zips))
-    hint = f"; unpack {', '.join(packed)} first, each into a folder of its name" if packed else ""
-    return ValueError(f"{folder}: not the layout of {name}; expected {layouts}, found {name_found(folder)}{hint}")
-
-
 def list_files(folder: Path, endings: tuple[str, ...] = IMAGE_ENDINGS) -> list[Path]:
     """The files of a folder with one of the endings, in any case, sorted; hidden ones are none."""
     return sorted(path for path in folder.iterdir() if path.name.lower().endswith(endings) and not path.name.startswith("."))
@@ -83,3 +59,30 @@ def pair_up(
         else:
             pairs[id] = found[0][0], found[1][0]
     return pairs, bad
+
+
+def find_root(
+    folder: Path, image_names: tuple[str, ...], mask_names: tuple[str, ...], data_set: str, layout: str, prefer: str | None = None
+) -> tuple[Path, Path]:
+    """The folders of images and of masks that lie side by side, on the first level that has such; names without regard to case,
+    spaces and signs. Of several roots the one named `prefer` wins.
+
+    Raises:
+        ValueError: none, or more than one and none of that name.
+    """
+    roots: list[tuple[Path, Path]] = []
+    for place in walk(folder):
+        if roots and len(place.parts) > len(roots[0][0].parent.parts):
+            break
+        named = {re.sub(r"[^a-z0-9]", "", inner.name.lower()): inner for inner in subfolders(place)}
+        images, masks = ([named[name] for name in names if name in named] for names in (image_names, mask_names))
+        if images and masks:
+            roots.append((images[0], masks[0]))
+    if not roots:
+        raise ValueError(f"{folder}: not the layout of {data_set}; expected {layout}; found {name_found(folder)}")
+    if len(roots) > 1:
+        roots = [root for root in roots if root[0].parent.name.lower() == prefer] or roots
+    if len(roots) > 1:
+        found = ", ".join(str(root[0].parent) for root in roots)
+        raise ValueError(f"{folder}: holds {len(roots)} {data_set} trees ({found}); give one of them to -i")
+    return roots[0]

@@ -5,7 +5,7 @@ from types import ModuleType
 
 CONVERTERS = {
     "ChestXray": "nnunet_mamba.dataset_conversion.chest_xray",
-    "CVC-ClinicDB": "nnunet_mamba.dataset_conversion.clinicdb",
+    "CVC-ClinicDB": "nnunet_mamba.dataset_conversion.cvc_clinicdb",
     "DSB2018": "nnunet_mamba.dataset_conversion.dsb2018",
     "generic": "nnunet_mamba.dataset_conversion.generic",
     "ISIC2017": "nnunet_mamba.dataset_conversion.isic2017",
@@ -18,7 +18,8 @@ CONVERTERS = {
 
 
 def find_converter(name: str) -> ModuleType:
-    """The converter's module for a data set name, whatever its case and hyphens; it holds `convert(source, dataset_id, ...) -> Path`.
+    """The converter's module for a data set name, whatever its case and hyphens; its `convert(source, dataset_id, ...)`
+    gives the folder.
 
     Raises:
         ValueError: no data set of that name; the message lists the known ones.

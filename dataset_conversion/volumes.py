@@ -22,11 +22,11 @@ def check_geometry(image: sitk.Image, labels: sitk.Image) -> str | None:
 
 
 def read_nifti(path: Path) -> sitk.Image:
-    """A volume of three axes.
+    """A volume of three axes and one channel.
 
     Raises:
-        ValueError: truncated or unreadable file (the reader fills what is missing of a packed file with zeros, and says nothing),
-            or another number of axes.
+        ValueError: truncated or unreadable file (SimpleITK fills what is missing of a packed file with zeros, and says nothing),
+            or another number of axes or channels.
     """
     try:
         if path.suffix == ".gz":
@@ -37,8 +37,8 @@ def read_nifti(path: Path) -> sitk.Image:
     except (RuntimeError, OSError, EOFError, zlib.error) as error:
         reason = str(error).strip().splitlines()[-1]
         raise ValueError(f"{path}: cannot be read as NIfTI ({reason}); fetch this file again") from error
-    if volume.GetDimension() != 3:
-        raise ValueError(f"{path}: has {volume.GetDimension()} axes; expected a volume of 3")
+    if volume.GetDimension() != 3 or volume.GetNumberOfComponentsPerPixel() != 1:
+        raise ValueError(f"{path}: expected a volume of one channel, got {volume.GetDimension()} axes")
     return volume
 
 

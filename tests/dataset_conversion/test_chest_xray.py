@@ -1,9 +1,10 @@
-"""Chest X-rays from trees in their layouts: sites, sides, missing masks, strata, and each bad input; and the real subset."""
+"""Chest X-rays: official and merged layouts in any combination, sides, depth, strata, images without a mask."""
 
 import json
 import shutil
 from pathlib import Path
 
+import dataset_trees as trees
 import numpy as np
 import pytest
 from PIL import Image
@@ -11,163 +12,175 @@ from PIL import Image
 from nnunet_mamba.dataset_conversion.chest_xray import convert
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "Lung Segmentation"
-SIZE = (24, 20)
 
 
-def save(path, values):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(values).save(path)
+def load(path: Path):
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
-def xray(seed, dtype=np.uint8, channels=0):
-    shape = (*SIZE, channels) if channels else SIZE
-    return np.random.default_rng(seed).integers(0, 256 if dtype == np.uint8 else 4096, shape).astype(dtype)
-
-
-def lung(left):
-    values = np.zeros(SIZE, np.uint8)
-    values[4:20, 2:8] = 255 * left
-    values[4:20, 11:18] = 255 * (not left)
-    return values
-
-
-BOTH = np.maximum(lung(True), lung(False))
-
-
-@pytest.fixture
-def montgomery(tmp_path):
-    """Official, with 12 bits a pixel, normal and with tuberculosis."""
-    root = tmp_path / "source" / "MontgomerySet"
-    for i in range(6):
-        name = f"MCUCXR_{i:04}_{i % 2}.png"
-        save(root / "CXR_png" / name, xray(i, np.uint16))
-        save(root / "ManualMask" / "leftMask" / name, lung(True))
-        save(root / "ManualMask" / "rightMask" / name, lung(False))
-    (root / "ClinicalReadings").mkdir()
-    return tmp_path / "source"
-
-
-@pytest.fixture
-def shenzhen(tmp_path):
-    """Official, the masks in a folder of their own, one image of three channels, two without a mask, an anti-aliased mask."""
-    source = tmp_path / "source"
-    for i in range(8):
-        name = f"CHNCXR_{i:04}_{i % 2}"
-        save(source / "ChinaSet_AllFiles" / "CXR_png" / f"{name}.png", xray(i, channels=3 if i == 3 else 0))
-        if i < 6:
-            values = BOTH.copy()
-            if i == 1:
-                values[3, 2:8], values[20, 2:8] = 60, 200
-            save(source / "mask" / "mask" / f"{name}_mask.png", values)
-    return source
-
-
-@pytest.fixture
-def merged(tmp_path):
-    root = tmp_path / "source" / "Lung Segmentation"
-    for i in range(6):
-        for name, suffix in ((f"CHNCXR_{i:04}_{i % 2}", "_mask"), (f"MCUCXR_{i:04}_{i % 2}", "")):
-            save(root / "CXR_png" / f"{name}.png", xray(i))
-            save(root / "masks" / f"{name}{suffix}.png", BOTH)
-    save(root / "CXR_png" / "CHNCXR_0099_1.png", xray(99))
-    return root
-
-
-def label(folder, case):
-    return np.asarray(Image.open(folder / "labelsTr" / f"{case}.png"))
-
-
-def report(folder):
-    return (folder / "conversion_report.json").read_text()
-
-
-def test_montgomery_keeps_its_12_bits_and_joins_the_lungs(montgomery):
-    folder = convert(montgomery, 504)
-    np.testing.assert_array_equal(label(folder, "MCUCXR_0001_1"), BOTH // 255)
-    np.testing.assert_array_equal(np.asarray(Image.open(folder / "imagesTr" / "MCUCXR_0001_1_0000.png")), xray(1, np.uint16))
-    assert json.loads((folder / "dataset.json").read_text())["labels"] == {"background": 0, "lung": 1}
-
-
-def test_sides_are_kept_apart_where_they_are_given(montgomery, shenzhen):
-    folder = convert(montgomery, 504, sides=True)
-    np.testing.assert_array_equal(label(folder, "MCUCXR_0000_0"), lung(True) // 255 + 2 * (lung(False) // 255))
-    assert len(list((folder / "labelsTr").iterdir())) == 6
-    assert "does not tell the lungs apart" in report(folder)
-
-
-def test_shenzhen_without_masks_is_listed_and_no_error(shenzhen):
-    folder = convert(shenzhen, 504)
-    assert len(list((folder / "labelsTr").iterdir())) == 6
-    assert "CHNCXR_0006_0" in report(folder) and "CHNCXR_0007_1" in report(folder)
-    assert set(np.unique(label(folder, "CHNCXR_0001_1"))) == {0, 1}
-    assert not label(folder, "CHNCXR_0001_1")[3].any() and label(folder, "CHNCXR_0001_1")[20, 2:8].all()
-
-
-def test_merged_masks_have_suffixes_or_none_and_folds_are_balanced(merged):
-    folder = convert(merged, 504)
-    folds = json.loads((folder / "splits_final.json").read_text())
-    assert sum(len(fold["val"]) for fold in folds) == 12
-    assert all(1 <= sum(case.startswith("MCU") for case in fold["val"]) <= 2 for fold in folds)
-
-
-def test_all_layouts_at_once(montgomery, shenzhen):
-    assert len(list((convert(montgomery, 504) / "imagesTr").iterdir())) == 12
-
-
-def other_size(source):
-    save(source / "MontgomerySet" / "ManualMask" / "leftMask" / "MCUCXR_0002_0.png", np.zeros((9, 9), np.uint8))
-
-
-def one_side(source):
-    (source / "MontgomerySet" / "ManualMask" / "leftMask" / "MCUCXR_0002_0.png").unlink()
-
-
-def truncate(source):
-    path = source / "MontgomerySet" / "CXR_png" / "MCUCXR_0002_0.png"
-    path.write_bytes(path.read_bytes()[:150])
-
-
-def overlap(source):
-    save(source / "MontgomerySet" / "ManualMask" / "leftMask" / "MCUCXR_0002_0.png", BOTH)
-
-
-def no_masks(source):
-    shutil.rmtree(source / "MontgomerySet" / "ManualMask")
-
-
-def other_layout(source):
-    (source / "MontgomerySet" / "CXR_png").rename(source / "MontgomerySet" / "pictures")
+def pixels(path: Path) -> np.ndarray:
+    return np.asarray(Image.open(path))
 
 
 @pytest.mark.parametrize(
-    ("spoil", "options", "message"),
+    "plants, cases, unused",
     [
-        (other_size, {}, r"leftMask/MCUCXR_0002_0\.png: the mask has 9x9 pixels \(H x W\), its image MCUCXR_0002_0\.png 24x20"),
-        (one_side, {}, r"MCUCXR_0002_0\.png: the mask of the other lung is missing; expected .* in leftMask"),
-        (truncate, {}, r"MCUCXR_0002_0\.png: cannot be read as an image"),
-        (overlap, {"sides": True}, r"left and right lung share \d+ pixels"),
-        (no_masks, {}, "an image without a mask, as all of Montgomery's"),
-        (other_layout, {}, "not a layout of the chest X-rays; expected MontgomerySet/.*; found MontgomerySet"),
+        ((trees.montgomery,), 4, 0),
+        ((trees.shenzhen,), 6, 2),
+        ((trees.merged,), 10, 1),
+        ((trees.montgomery, trees.shenzhen), 10, 2),
     ],
+    ids=["montgomery", "shenzhen", "merged", "both official"],
 )
-def test_bad_input_is_named_and_nothing_is_written(montgomery, nnunet, spoil, options, message):
-    spoil(montgomery)
-    before = nnunet.content()
-    with pytest.raises(ValueError, match=message):
-        convert(montgomery, 504, **options)
-    assert nnunet.content() == before
+def test_any_combination(tmp_path, plants, cases, unused):
+    for plant in plants:
+        plant(tmp_path / "source")
+    report = load(convert(tmp_path / "source", 504) / "conversion_report.json")
+    assert report["cases"] == {"training": cases, "test": 0, "skipped": 0}
+    assert len(report["not_used"]) == unused
 
 
-def test_sides_need_masks_that_tell_them(shenzhen):
-    with pytest.raises(ValueError, match="no mask tells the lungs apart; --sides needs Montgomery"):
-        convert(shenzhen, 504, sides=True)
+def test_images_without_a_mask_are_listed_and_no_error(tmp_path, capsys):
+    folder = convert(trees.shenzhen(tmp_path), 504)
+    reasons = {case["case"]: case["reason"] for case in load(folder / "conversion_report.json")["not_used"]}
+    assert list(reasons) == ["CHNCXR_0007_0", "CHNCXR_0008_1"]
+    assert reasons["CHNCXR_0007_0"].endswith("CHNCXR_0007_0.png: an image without a mask")
+    assert "CHNCXR_0008_1.png: an image without a mask" in capsys.readouterr().out
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason="needs ../shared/data")
-def test_the_real_subset(nnunet):
-    folder = convert(REAL, 504, protocol="paper", processes=2)
-    images, labels = (sorted(path.name for path in (folder / kind).iterdir()) for kind in ("imagesTr", "labelsTr"))
-    assert len(images) == len(labels) > 0
-    for case in labels[:20]:
-        values = np.asarray(Image.open(folder / "labelsTr" / case))
-        assert values.shape == (256, 256) and 0.05 < values.mean() < 0.6
+def test_a_hospital_without_any_mask_is_an_error(tmp_path, nnunet):
+    trees.montgomery(tmp_path)
+    trees.shenzhen(tmp_path, labelled=0)
+    with pytest.raises(ValueError, match=r"CHNCXR_0001_0\.png: an image without a mask, as all of Shenzhen's; put its masks"):
+        convert(tmp_path, 504)
+    assert nnunet.content() == []
+
+
+def test_12_bits_are_kept_and_colour_becomes_grey(tmp_path):
+    trees.montgomery(tmp_path)
+    trees.shenzhen(tmp_path)
+    folder = convert(tmp_path, 504)
+    deep = pixels(folder / "imagesTr" / "MCUCXR_0001_0_0000.png")
+    assert deep.dtype == np.uint16 and set(np.unique(deep)) == {640, 3200}
+    grey = pixels(folder / "imagesTr" / "CHNCXR_0002_1_0000.png")
+    assert grey.dtype == np.uint8 and grey.shape == trees.SIZE and set(np.unique(grey)) == {40, 200}
+    assert load(folder / "dataset.json")["channel_names"] == {"0": "xray"}
+
+
+def test_nnunet_reads_12_bits(tmp_path):
+    reader = pytest.importorskip("nnunetv2.imageio.natural_image_reader_writer").NaturalImage2DIO()
+    folder = convert(trees.montgomery(tmp_path), 504)
+    image, _ = reader.read_images([str(folder / "imagesTr" / "MCUCXR_0001_0_0000.png")])
+    assert image.shape == (1, 1, *trees.SIZE) and (image.min(), image.max()) == (640, 3200)
+
+
+def test_left_or_right(tmp_path):
+    folder = convert(trees.montgomery(tmp_path), 504)
+    np.testing.assert_array_equal(pixels(folder / "labelsTr" / "MCUCXR_0002_0.png"), trees.box(1))
+
+
+def test_sides(tmp_path):
+    trees.montgomery(tmp_path)
+    trees.shenzhen(tmp_path)
+    folder = convert(tmp_path, 504, sides=True)
+    assert load(folder / "dataset.json")["labels"] == {"background": 0, "left_lung": 1, "right_lung": 2}
+    labels = pixels(folder / "labelsTr" / "MCUCXR_0001_0.png")
+    expected = np.where(np.arange(trees.SIZE[1]) < 14, 2, 1) * trees.box(0)
+    np.testing.assert_array_equal(labels, expected)
+    report = load(folder / "conversion_report.json")
+    assert report["cases"]["training"] == 4
+    assert len(report["not_used"]) == 8 and "does not tell the lungs apart" in report["not_used"][0]["reason"]
+
+
+def test_sides_where_no_mask_gives_them(tmp_path, nnunet):
+    with pytest.raises(ValueError, match="no mask tells the lungs apart; --sides needs Montgomery's"):
+        convert(trees.merged(tmp_path), 504, sides=True)
+    assert nnunet.content() == []
+
+
+def test_sides_that_overlap(tmp_path, nnunet):
+    root = trees.montgomery(tmp_path)
+    trees.write_mask(root / "ManualMask" / "leftMask" / "MCUCXR_0001_0.png", trees.box(0))
+    with pytest.raises(ValueError, match=r"leftMask.MCUCXR_0001_0\.png: left and right lung share 60 pixels"):
+        convert(root, 504, sides=True)
+    assert pixels(convert(root, 504) / "labelsTr" / "MCUCXR_0001_0.png").sum() == trees.box(0).sum()
+
+
+@pytest.mark.parametrize("missing, other", [("leftMask", "rightMask"), ("rightMask", "leftMask")])
+def test_one_lung_alone(tmp_path, nnunet, missing, other):
+    root = trees.montgomery(tmp_path)
+    (root / "ManualMask" / missing / "MCUCXR_0003_1.png").unlink()
+    with pytest.raises(ValueError, match=rf"{other}.MCUCXR_0003_1\.png: the mask of the other lung .* expected .* in {missing}"):
+        convert(root, 504)
+    assert nnunet.content() == []
+
+
+def test_right_mask_of_another_size(tmp_path):
+    root = trees.montgomery(tmp_path)
+    trees.write_mask(root / "ManualMask" / "rightMask" / "MCUCXR_0001_0.png", trees.box(size=(20, 32)))
+    with pytest.raises(ValueError, match=r"rightMask.MCUCXR_0001_0\.png: the mask has 20x32 pixels .* 24x32"):
+        convert(root, 504)
+
+
+def test_official_and_merged_together_are_told_apart(tmp_path, nnunet):
+    trees.montgomery(tmp_path, ("0000_0", "0001_1"))
+    trees.merged(tmp_path)
+    with pytest.raises(ValueError, match=r"MCUCXR_0000_0 has 2 images: .*Lung Segmentation.*MontgomerySet"):
+        convert(tmp_path, 504)
+    assert nnunet.content() == []
+
+
+def test_anti_aliased_masks_are_cut_at_127(tmp_path):
+    folder = convert(trees.merged(tmp_path), 504)
+    expected = trees.box(2)
+    expected[5, 8:14], expected[8, 8:14] = False, True  # 100 is not lung, 160 is
+    np.testing.assert_array_equal(pixels(folder / "labelsTr" / "MCUCXR_0002_0.png"), expected)
+
+
+def test_folds_are_balanced_over_hospital_and_tuberculosis(tmp_path):
+    trees.montgomery(tmp_path, tuple(f"{i:04d}_{i % 2}" for i in range(14)))
+    trees.shenzhen(tmp_path, labelled=23)
+    folder = convert(tmp_path, 504, test=4)
+    strata = load(folder / "conversion_report.json")["strata"]
+    assert {name: counts["training"] + counts["test"] for name, counts in strata.items()} == {
+        "Montgomery normal": 7,
+        "Montgomery tuberculosis": 7,
+        "Shenzhen normal": 12,
+        "Shenzhen tuberculosis": 11,
+    }
+    for counts in strata.values():
+        assert max(counts["val"]) - min(counts["val"]) <= 1 and counts["test"] in (0, 1, 2)
+
+
+def test_paper_protocol(tmp_path):
+    folder = convert(trees.montgomery(tmp_path), 504, protocol="paper")
+    assert load(folder / "conversion_report.json")["written_sizes"] == {"256x256": 4}
+    assert pixels(folder / "imagesTr" / "MCUCXR_0001_0_0000.png").dtype == np.uint16
+
+
+def test_endings_in_capitals_and_clutter(tmp_path):
+    root = trees.merged(tmp_path)
+    image = root / "CXR_png" / "CHNCXR_0000_0.png"
+    image.rename(image.with_suffix(".PNG"))
+    shutil.copy(root / "masks" / "MCUCXR_0000_0.png", root / "masks" / "._MCUCXR_0000_0.png")
+    (root / "masks" / "notes.txt").write_text("")
+    assert load(convert(root, 504) / "dataset.json")["numTraining"] == 10
+
+
+def test_real_cases(nnunet):
+    if not REAL.is_dir():
+        pytest.skip("no real radiographs beside the repository")
+    folder = convert(REAL, 504)
+    report = load(folder / "conversion_report.json")
+    assert report["cases"]["skipped"] == 0 and report["empty_masks"] == []
+    assert report["cases"]["training"] + len(report["not_used"]) == len(list((REAL / "CXR_png").glob("*.png")))
+    assert 0.05 < report["foreground"]["min"] <= report["foreground"]["max"] < 0.6
+    # Air is darker than the body between the lungs: were images and masks mismatched, this would not hold for nearly all.
+    darker = []
+    for label in sorted((folder / "labelsTr").iterdir()):
+        mask = pixels(label) > 0
+        image = pixels(folder / "imagesTr" / f"{label.stem}_0000.png").astype(float)
+        rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+        inside = slice(rows[0], rows[-1]), slice(columns[0], columns[-1])
+        darker.append(image[inside][mask[inside]].mean() < image[inside][~mask[inside]].mean())
+    assert np.mean(darker) > 0.95

@@ -1,152 +1,185 @@
-"""Any folder of images beside one of masks: pairing, classes, groups, and each bad input."""
+"""Any folder pair: which mask belongs to which image, what the values mean, groups, and channels."""
 
 import json
-import zipfile
+from pathlib import Path
 
+import dataset_trees as trees
 import numpy as np
 import pytest
 from PIL import Image
 
 from nnunet_mamba.dataset_conversion.generic import convert
 
-NAMES = ("P01_a", "P01_b", "P02_a", "P03_a", "P04_a", "P05_a", "P06 x", "P07_a")
+
+def load(path: Path):
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
-def mask_of(size, low=3, high=9):
-    mask = np.zeros(size, np.uint8)
-    mask[low:high, low:high] = 1
+def write_values(path: Path, array: np.ndarray, mode: str = "L") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = Image.fromarray(array.astype(np.uint8))
+    if mode == "P":
+        image = Image.frombytes("P", image.size, image.tobytes())
+        image.putpalette([0, 0, 0, 250, 10, 10, 10, 250, 10, 10, 10, 250])
+    image.convert(mode).save(path)
+
+
+def boxes(*values: int) -> np.ndarray:
+    """(24, 32): a 5x5 square of each value."""
+    mask = np.zeros(trees.SIZE, np.uint8)
+    for i, value in enumerate(values):
+        mask[4:9, 1 + 6 * i : 6 + 6 * i] = value
     return mask
 
 
-@pytest.fixture
-def pair(tmp_path):
-    """images/ of PNG and JPEG, masks/ of PNG with a common suffix, some without, and clutter."""
-    images, masks = tmp_path / "images", tmp_path / "masks"
-    for folder in (images, masks):
-        folder.mkdir()
-        (folder / "Thumbs.db").write_bytes(b"")
-    for i, name in enumerate(NAMES):
-        size = (16 + i, 20)
-        pixels = np.random.default_rng(i).integers(0, 256, (*size, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(images / f"{name}{'.jpg' if i == 1 else '.png'}")
-        Image.fromarray(255 * mask_of(size)).save(masks / f"{name}{('_mask', '-seg', '', '_GT')[i % 4]}.png")
-    return images, masks
+def pair(tmp_path: Path, masks: list[np.ndarray], ending: str = "png", mode: str = "L") -> dict[str, Path]:
+    for i, mask in enumerate(masks):
+        trees.write_image(tmp_path / "images" / f"{i}.png")
+        write_values(tmp_path / "masks" / f"{i}.{ending}", mask, mode)
+    return {"images": tmp_path / "images", "masks": tmp_path / "masks"}
 
 
-def read(folder, part, case):
-    return np.asarray(Image.open(folder / f"{part}Tr" / f"{case}.png"))
-
-
-def test_pairs_are_found_whatever_a_mask_is_called(pair):
-    folder = convert(*pair, 510, name="UWF", group_regex=r"(P\d+)")
-    assert folder.name == "Dataset510_UWF"
-    cases = sorted(path.stem for path in (folder / "labelsTr").iterdir())
-    assert cases == sorted(name.replace(" ", "_") for name in NAMES)
-    for i, name in enumerate(NAMES):
-        np.testing.assert_array_equal(read(folder, "labels", name.replace(" ", "_")), mask_of((16 + i, 20)))
-    description = json.loads((folder / "dataset.json").read_text())
-    assert description["labels"] == {"background": 0, "foreground": 1} and len(description["channel_names"]) == 3
-
-
-def test_groups_stay_together(pair):
-    folds = json.loads((convert(*pair, 510, group_regex=r"(P\d+)") / "splits_final.json").read_text())
-    assert sum("P01_a" in fold["val"] for fold in folds) == 1
-    assert all(("P01_a" in fold["val"]) == ("P01_b" in fold["val"]) for fold in folds)
-
-
-def test_classes_are_grey_values_or_indices_of_a_palette(pair):
-    images, masks = pair
-    for path in masks.glob("*.png"):
-        values = np.asarray(Image.open(path)) // 255
-        values[0, 0] = 2
-        indexed = Image.fromarray(values)
-        if path.stem.startswith("P02"):
-            indexed = indexed.convert("P")
-            indexed.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0])
-            indexed.putdata(values.ravel().tolist())
-        indexed.save(path)
-    folder = convert(images, masks, 510, labels=["vessel", "lesion"])
-    assert json.loads((folder / "dataset.json").read_text())["labels"] == {"background": 0, "vessel": 1, "lesion": 2}
-    assert set(np.unique(read(folder, "labels", "P02_a"))) == {0, 1, 2}
-
-
-def test_grey_images_keep_their_16_bits(pair):
-    images, masks = pair
-    for path in images.iterdir():
-        if path.suffix in (".png", ".jpg"):
-            size = Image.open(path).size[::-1]
-            path.unlink()
-            Image.fromarray(np.full(size, 40_000, np.uint16)).save(path.with_suffix(".png"))
-    folder = convert(images, masks, 510, grey=True)
-    assert read(folder, "images", "P02_a_0000").max() == 40_000
-    assert json.loads((folder / "dataset.json").read_text())["channel_names"] == {"0": "grey"}
-
-
-def test_zips_of_one_folder_each(pair, tmp_path):
-    zips = []
-    for folder in pair:
-        zips.append(tmp_path / f"{folder.name}.zip")
-        with zipfile.ZipFile(zips[-1], "w") as archive:
-            for path in folder.iterdir():
-                archive.write(path, f"{folder.name}/{path.name}")
-    assert len(list((convert(*zips, 510) / "imagesTr").iterdir())) == len(NAMES)
-
-
-def drop_mask(images, masks):
-    (masks / "P02_a.png").unlink()
-
-
-def drop_image(images, masks):
-    (images / "P02_a.png").unlink()
-
-
-def double_mask(images, masks):
-    Image.fromarray(mask_of((18, 20))).save(masks / "P02_a_seg.png")
-
-
-def other_size(images, masks):
-    Image.fromarray(255 * mask_of((12, 12))).save(masks / "P02_a.png")
-
-
-def truncate(images, masks):
-    path = images / "P02_a.png"
-    path.write_bytes(path.read_bytes()[:200])
-
-
-def empty_masks(images, masks):
-    for path in masks.iterdir():
-        path.unlink()
-    (masks / "readme.txt").write_text("nothing")
+SOFT = boxes(255)
+SOFT[9, 1:6], SOFT[3, 1:6] = 90, 180
 
 
 @pytest.mark.parametrize(
-    ("spoil", "options", "message"),
+    "masks, mode, classes",
     [
-        (drop_mask, {}, r"P02_a\.png: an image without a mask"),
-        (drop_image, {}, r"P02_a\.png: a mask without an image"),
-        (double_mask, {}, r"P02_a: .*; wanted one image and one mask"),
-        (other_size, {}, r"P02_a\.png: the mask has 12x12 pixels \(H x W\), its image P02_a\.png 18x20"),
-        (truncate, {}, r"P02_a\.png: cannot be read as an image"),
-        (empty_masks, {}, r"masks: holds no images .*; found readme\.txt"),
-        (None, {"group_regex": r"Q\d+"}, "--group-regex 'Q.*' does not match its name"),
-        (None, {"group_regex": "("}, "--group-regex .*: not a regular expression"),
-        (None, {"labels": ["a", "a"]}, "--labels a a: wanted different names"),
-        (None, {"labels": ["vessel"]}, r"holds the values \[255\], which are no label"),
-        (None, {"name": "a b"}, "--name 'a b': wanted letters"),
-        (None, {"protocol": "paper"}, "--protocol paper: no paper gives one for Generic"),
+        ([boxes(255), boxes(255)], "L", None),
+        ([boxes(1), boxes(1)], "L", None),
+        ([boxes(255), boxes(255)], "1", None),
+        ([boxes(255), boxes()], "RGB", None),
+        ([SOFT, SOFT], "L", None),
+        ([boxes(255), boxes(1)], "L", None),  # two ways to store one class
+        ([boxes(1, 2), boxes(2)], "L", (1, 2)),
+        ([boxes(1), boxes(2)], "L", (1, 2)),
+        ([boxes(1, 2, 3), boxes(3)], "P", (1, 2, 3)),
+        ([boxes(1, 7), boxes(31)], "RGB", (1, 7, 31)),
+        ([boxes(128, 255), boxes(255)], "L", (128, 255)),
+        ([boxes(85, 170, 255), boxes(85)], "L", (85, 170, 255)),
     ],
 )
-def test_bad_input_is_named_and_nothing_is_written(pair, nnunet, spoil, options, message):
-    if spoil:
-        spoil(*pair)
-    before = nnunet.content()
+def test_the_values_decide(tmp_path, masks, mode, classes):
+    folder = convert(**pair(tmp_path, masks, mode=mode), dataset_id=510)
+    labels = load(folder / "dataset.json")["labels"]
+    assert load(folder / "conversion_report.json")["options"]["mask_values"] == (list(classes) if classes else "one class")
+    if classes is None:
+        assert labels == {"background": 0, "foreground": 1}
+        expected = [mask > (0 if mask.max() == 1 else 127) for mask in masks]
+    else:
+        assert labels == {"background": 0, **{f"class_{value}": i for i, value in enumerate(classes, start=1)}}
+        expected = [np.searchsorted([0, *classes], mask) for mask in masks]
+    for i, array in enumerate(expected):
+        np.testing.assert_array_equal(np.asarray(Image.open(folder / "labelsTr" / f"{i}.png")), array)
+
+
+def test_jpeg_masks_are_one_class(tmp_path):
+    folder = convert(**pair(tmp_path, [boxes(255), boxes(255)], ending="jpg"), dataset_id=510)
+    assert load(folder / "dataset.json")["labels"] == {"background": 0, "foreground": 1}
+
+
+@pytest.mark.parametrize(
+    "spoil, message",
+    [
+        (lambda masks: Image.fromarray(np.stack([boxes(255), boxes(0, 9), boxes()], 2)).save(masks / "1.png"), "several col"),
+        (lambda masks: Image.effect_noise((32, 24), 90).save(masks / "1.png"), "not a mask"),
+        (lambda masks: Image.fromarray(np.full(trees.SIZE, 40000, np.uint16)).save(masks / "1.png"), "expected an 8-bit image"),
+    ],
+    ids=["colours", "photograph", "16 bits"],
+)
+def test_no_mask(tmp_path, nnunet, spoil, message):
+    fed = pair(tmp_path, [boxes(255)] * 4)
+    spoil(fed["masks"])
+    with pytest.raises(ValueError, match=rf"1\.png: .*{message}") as error:
+        convert(**fed, dataset_id=510)
+    assert "--skip-bad" in str(error.value) and nnunet.content() == []
+    assert load(convert(**fed, dataset_id=510, skip_bad=True) / "dataset.json")["numTraining"] == 3
+
+
+@pytest.mark.parametrize(
+    "image, mask",
+    [
+        ("a.png", "a.png"),
+        ("a.jpg", "a_mask.png"),
+        ("a.png", "a_Segmentation.tif"),
+        ("a b (1).png", "a b (1)_mask.png"),
+        ("a_image.png", "a_label.png"),
+        ("a_0000.png", "a.png"),
+        ("a-img.bmp", "a-gt.bmp"),
+        ("A.PNG", "a_manual1.png"),
+        ("eye_mask.png", "eye_mask_mask.png"),
+    ],
+)
+def test_names_that_belong_together(tmp_path, image, mask):
+    for i, (name, other) in enumerate(((image, mask), ("b.png", "b.png"))):
+        trees.write_image(tmp_path / "images" / name, i)
+        trees.write_mask(tmp_path / "masks" / other, trees.box(i))
+    folder = convert(tmp_path / "images", tmp_path / "masks", 510)
+    label = np.asarray(Image.open(folder / "labelsTr" / f"{Path(image).stem}.png"))
+    np.testing.assert_array_equal(label, trees.box(0))
+
+
+def test_two_masks_for_an_image(tmp_path, nnunet):
+    fed = pair(tmp_path, [boxes(255)] * 3)
+    trees.write_mask(fed["masks"] / "1_mask.png", trees.box())
+    with pytest.raises(ValueError, match=r"1 has 2 masks: .*1\.png, .*1_mask\.png; keep one"):
+        convert(**fed, dataset_id=510)
+    assert nnunet.content() == []
+
+
+@pytest.mark.parametrize("regex, groups", [("^(P[0-9]+)_", 3), ("^P[0-9]+", 3), (None, 7)])
+def test_groups(tmp_path, regex, groups):
+    source = trees.folder_pair(tmp_path)
+    folder = convert(source / "images", source / "masks", 510, group_regex=regex)
+    folds = load(folder / "splits_final.json")
+    assert len(folds) == min(groups, 5)
+    if regex:
+        for fold in folds:
+            assert {id[:2] for id in fold["train"]}.isdisjoint(id[:2] for id in fold["val"])
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"group_regex": "("}, r"--group-regex '\(' is not a regular expression"),
+        ({"group_regex": "^(X?)P"}, r"P0_0\.png: --group-regex '\^\(X\?\)P' finds nothing in 'P0_0'"),
+        ({"group_regex": "Q"}, r"P0_0\.png: --group-regex 'Q' finds nothing in 'P0_0'"),
+        ({"name": "my data"}, "--name takes letters, digits, - and _; got 'my data'"),
+        ({"name": "../x"}, "--name takes letters"),
+        ({"processes": 0}, "-np must be 1 or more, got 0"),
+    ],
+    ids=str,
+)
+def test_bad_option(tmp_path, nnunet, options, message):
+    source = trees.folder_pair(tmp_path)
     with pytest.raises(ValueError, match=message):
-        convert(*pair, 510, **options)
-    assert nnunet.content() == before
+        convert(source / "images", source / "masks", 510, **options)
+    assert nnunet.content() == []
 
 
-def test_bad_cases_can_be_left_out(pair):
-    drop_mask(*pair)
-    folder = convert(*pair, 510, skip_bad=True)
-    assert not (folder / "labelsTr" / "P02_a.png").exists()
-    assert "P02_a" in json.dumps(json.loads((folder / "conversion_report.json").read_text()))
+def test_one_folder_for_both(tmp_path, nnunet):
+    source = trees.folder_pair(tmp_path)
+    with pytest.raises(ValueError, match="given as --images and as --masks"):
+        convert(source / "images", source / "images" / ".." / "images", 510)
+    assert nnunet.content() == []
+
+
+@pytest.mark.parametrize(
+    "modes, channels, stored",
+    [
+        (("L", "L"), ["grey"], "L"),
+        (("I;16", "L"), ["grey"], "I;16"),
+        (("L", "RGB"), ["R", "G", "B"], "RGB"),
+        (("RGBA", "RGB"), ["R", "G", "B"], "RGB"),
+    ],
+    ids=str,
+)
+def test_channels(tmp_path, modes, channels, stored):
+    for i, mode in enumerate(modes):
+        trees.write_image(tmp_path / "images" / f"{i}.png", mode=mode)
+        trees.write_mask(tmp_path / "masks" / f"{i}.png", trees.box())
+    folder = convert(tmp_path / "images", tmp_path / "masks", 510, name="Mine")
+    assert folder.name == "Dataset510_Mine"
+    assert list(load(folder / "dataset.json")["channel_names"].values()) == channels
+    assert Image.open(folder / "imagesTr" / "0_0000.png").mode == stored

@@ -1,129 +1,142 @@
-"""Synapse from trees in its layout: organs, the papers' test scans, geometry, and each bad input."""
+"""Synapse: organs renumbered, geometry kept, the papers' split in both ways."""
 
 import json
-import shutil
+import subprocess
+import sys
+from pathlib import Path
 
+import dataset_trees as trees
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from nnunet_mamba.dataset_conversion.synapse import TEST_SCANS, convert
-
-NUMBERS = (1, 2, 5, 6, 7, 9, 10, 38)  # three of the papers' test scans
-SPACING = (0.8, 0.7, 3.0)
+from nnunet_mamba.dataset_conversion.synapse import EIGHT, ORGANS, TEST_SCANS, convert
 
 
-def write(path, values, spacing=SPACING):
-    volume = sitk.GetImageFromArray(values)
-    volume.SetSpacing(spacing)
-    volume.SetOrigin((-10.0, 5.0, 100.0))
-    sitk.WriteImage(volume, str(path))
+def load(path: Path):
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
-@pytest.fixture
-def source(tmp_path):
-    training = tmp_path / "source" / "Abdomen" / "RawData" / "Training"
-    for name in ("img", "label"):
-        (training / name).mkdir(parents=True)
-    for number in NUMBERS:
-        random = np.random.default_rng(number)
-        write(training / "img" / f"img{number:04}.nii.gz", random.integers(-1000, 1000, (4, 12, 14)).astype(np.int16))
-        labels = np.zeros((4, 12, 14), np.uint8)
-        labels[:, :13, :] = 0
-        labels[1, 0, :14] = np.arange(14)  # every organ
-        write(training / "label" / f"label{number:04}.nii.gz", labels)
-    (tmp_path / "source" / "Abdomen" / "RawData" / "Testing" / "img").mkdir(parents=True)
-    return tmp_path / "source"
-
-
-def labels_of(folder, part, number):
-    return sitk.ReadImage(str(folder / f"labels{part}" / f"Synapse_{number:04}.nii.gz"))
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
 
 
 @pytest.mark.parametrize(
-    ("organs", "wanted"), [(8, [0, 1, 2, 3, 4, 0, 5, 6, 7, 0, 0, 8, 0, 0]), (13, list(range(14)))]
+    "organs, original",
+    [(8, (1, 2, 3, 4, 6, 7, 8, 11)), (13, tuple(range(1, 14)))],
 )
-def test_organs_are_numbered_from_one(source, organs, wanted):
-    folder = convert(source, 507, organs=organs)
-    volume = labels_of(folder, "Tr", 5)
-    assert sitk.GetArrayFromImage(volume)[1, 0].tolist() == wanted
-    assert volume.GetSpacing() == pytest.approx(SPACING) and volume.GetOrigin() == pytest.approx((-10, 5, 100))
-    description = json.loads((folder / "dataset.json").read_text())
-    assert len(description["labels"]) == organs + 1 and description["channel_names"] == {"0": "CT"}
-    assert description["labels"]["aorta"] == 8 - (organs == 8) and description["file_ending"] == ".nii.gz"
+def test_organs_are_renumbered(tmp_path, organs, original):
+    source = trees.btcv(tmp_path)
+    folder = convert(source, 509, organs=organs)
+    stored = sitk.GetArrayFromImage(sitk.ReadImage(str(source / "RawData" / "Training" / "label" / "label0005.nii.gz")))
+    expected = np.zeros_like(stored)
+    for i, value in enumerate(original, start=1):
+        expected[stored == value] = i
+    labels = sitk.ReadImage(str(folder / "labelsTr" / "img0005.nii.gz"))
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(labels), expected)
+    assert labels.GetPixelIDTypeAsString() == "8-bit unsigned integer"
+    content = load(folder / "dataset.json")
+    chosen = EIGHT if organs == 8 else tuple(ORGANS)
+    assert content["labels"] == {"background": 0, **{name: i for i, name in enumerate(chosen, start=1)}}
+    assert content["channel_names"] == {"0": "CT"} and content["overwrite_image_reader_writer"] == "SimpleITKIO"
 
 
-def test_the_papers_test_scans_are_apart(source):
-    folder = convert(source, 507)
-    assert sorted(path.name[8:12] for path in (folder / "labelsTs").iterdir()) == ["0001", "0002", "0038"]
-    folds = json.loads((folder / "splits_final.json").read_text())
-    assert {case for fold in folds for case in fold["val"]} == {f"Synapse_{n:04}" for n in NUMBERS if n not in TEST_SCANS}
+def test_geometry_and_hounsfield_units_are_kept(tmp_path):
+    source = trees.btcv(tmp_path)
+    folder = convert(source, 509)
+    image = sitk.ReadImage(str(folder / "imagesTr" / "img0005_0000.nii.gz"))
+    stored = sitk.ReadImage(str(source / "RawData" / "Training" / "img" / "img0005.nii.gz"))
+    labels = sitk.ReadImage(str(folder / "labelsTr" / "img0005.nii.gz"))
+    for volume in (image, labels):
+        np.testing.assert_allclose(volume.GetSpacing(), trees.SPACING, rtol=1e-6)
+        np.testing.assert_allclose(volume.GetOrigin(), trees.ORIGIN, rtol=1e-6)
+        np.testing.assert_allclose(volume.GetDirection(), trees.DIRECTION, atol=1e-6)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(image), sitk.GetArrayFromImage(stored))
+    assert image.GetPixelID() == stored.GetPixelID() == sitk.sitkInt16
 
 
-def test_the_papers_protocol_validates_on_them_in_fold_0(source):
-    folder = convert(source, 507, protocol="paper")
-    assert not (folder / "labelsTs").exists()
-    assert json.loads((folder / "splits_final.json").read_text())[0]["val"] == ["Synapse_0001", "Synapse_0002", "Synapse_0038"]
+def test_the_twelve_are_the_test_or_fold_0(tmp_path):
+    source = trees.btcv(tmp_path, (*range(1, 11), *range(21, 41)))
+    folder = convert(source, 509)
+    assert names(folder / "imagesTs") == [f"{id}_0000.nii.gz" for id in TEST_SCANS]
+    assert names(folder / "labelsTs") == [f"{id}.nii.gz" for id in TEST_SCANS]
+    assert len(names(folder / "labelsTr")) == 18
+    paper = convert(source, 510, protocol="paper")
+    folds = load(paper / "splits_final.json")
+    assert folds[0]["val"] == list(TEST_SCANS) and len(folds[0]["train"]) == 18
+    assert not (paper / "imagesTs").exists() and len(names(paper / "labelsTr")) == 30
 
 
-def test_again_gives_the_same_bytes(source, nnunet):
-    first = convert(source, 507)
-    kept = {path.relative_to(first): path.read_bytes() for path in first.rglob("*") if path.is_file()}
-    shutil.rmtree(first)
-    shutil.rmtree(nnunet.preprocessed / first.name)
-    again = convert(source, 507)
-    assert {path.relative_to(again): path.read_bytes() for path in again.rglob("*") if path.is_file()} == kept
+def test_the_paper_protocol_without_its_scans(tmp_path, nnunet):
+    source = trees.btcv(tmp_path, (5, 6, 7))
+    with pytest.raises(ValueError, match="none of the papers' test scans .*leave out --protocol paper"):
+        convert(source, 509, protocol="paper")
+    assert nnunet.content() == []
 
 
-def training(source):
-    return source / "Abdomen" / "RawData" / "Training"
+def test_the_challenges_own_test_is_listed(tmp_path):
+    report = load(convert(trees.btcv(tmp_path), 509) / "conversion_report.json")
+    assert [case["case"] for case in report["not_used"]] == ["img0061.nii.gz"]
 
 
-def drop_label(source):
-    (training(source) / "label" / "label0005.nii.gz").unlink()
+def test_labels_elsewhere_than_the_scan(tmp_path, nnunet):
+    source = trees.btcv(tmp_path)
+    labels = source / "RawData" / "Training" / "label" / "label0006.nii.gz"
+    trees.write_volume(labels, np.zeros((4, *trees.SIZE), np.uint8), spacing=(0.7, 0.8, 5.0))
+    with pytest.raises(ValueError, match=r"label0006\.nii\.gz: the mask has spacing 0\.7 0\.8 5 \(x, y, z\), its image .*3"):
+        convert(source, 509)
+    assert nnunet.content() == []
 
 
-def drop_scan(source):
-    (training(source) / "img" / "img0005.nii.gz").unlink()
+@pytest.mark.parametrize("value", [14, 0.5, -1, 300])
+def test_values_that_are_no_organ(tmp_path, nnunet, value):
+    source = trees.btcv(tmp_path)
+    labels = np.zeros((4, *trees.SIZE), np.float32)
+    labels[1, 3, 3] = value
+    trees.write_volume(source / "RawData" / "Training" / "label" / "label0006.nii.gz", labels)
+    with pytest.raises(ValueError, match=rf"label0006\.nii\.gz: holds the values {value}; expected 0 to 13"):
+        convert(source, 509)
+    assert nnunet.content() == []
 
 
-def truncate(source):
-    path = training(source) / "img" / "img0005.nii.gz"
-    path.write_bytes(path.read_bytes()[:300])
+def test_plain_nifti_and_labels_stored_as_float(tmp_path):
+    source = trees.btcv(tmp_path)
+    packed = source / "RawData" / "Training" / "label" / "label0005.nii.gz"
+    array = sitk.GetArrayFromImage(sitk.ReadImage(str(packed)))
+    packed.unlink()
+    trees.write_volume(packed.with_name("label0005.nii"), array.astype(np.float32))
+    folder = convert(source, 509)
+    assert sitk.GetArrayFromImage(sitk.ReadImage(str(folder / "labelsTr" / "img0005.nii.gz"))).max() == 8
 
 
-def other_spacing(source):
-    write(training(source) / "label" / "label0005.nii.gz", np.zeros((4, 12, 14), np.uint8), (1.0, 0.7, 3.0))
+def test_a_slice_for_a_scan(tmp_path):
+    source = trees.btcv(tmp_path)
+    sitk.WriteImage(sitk.Image(32, 24, sitk.sitkInt16), str(source / "RawData" / "Training" / "img" / "img0005.nii.gz"))
+    with pytest.raises(ValueError, match=r"img0005\.nii\.gz: expected a volume of one channel, got 2 axes"):
+        convert(source, 509)
 
 
-def other_size(source):
-    write(training(source) / "label" / "label0005.nii.gz", np.zeros((4, 12, 13), np.uint8))
-
-
-def unknown_organ(source):
-    write(training(source) / "label" / "label0005.nii.gz", np.full((4, 12, 14), 14, np.uint8))
-
-
-def other_layout(source):
-    training(source).rename(source / "elsewhere")
-    (source / "elsewhere" / "label").rename(source / "elsewhere" / "masks")
-
-
-@pytest.mark.parametrize(
-    ("spoil", "message"),
-    [
-        (drop_label, r"img0005\.nii\.gz: a scan without labels"),
-        (drop_scan, r"label0005\.nii\.gz: labels without a scan"),
-        (truncate, r"img0005\.nii\.gz: cannot be read as NIfTI"),
-        (other_spacing, r"label0005\.nii\.gz: the mask has spacing 1 0\.7 3 \(x, y, z\), its image 0\.8 0\.7 3"),
-        (other_size, r"label0005\.nii\.gz: the mask has 4x12x13 pixels"),
-        (unknown_organ, r"label0005\.nii\.gz: holds the values \[14\.0\]; expected 0 to 13"),
-        (other_layout, "not the layout of Synapse; expected RawData/Training/.*, found Abdomen, elsewhere"),
-    ],
-)
-def test_bad_input_is_named_and_nothing_is_written(source, nnunet, spoil, message):
-    spoil(source)
-    before = nnunet.content()
+@pytest.mark.parametrize("options, message", [({"organs": 9}, "--organs takes 8 or 13, got 9")])
+def test_bad_option(tmp_path, nnunet, options, message):
     with pytest.raises(ValueError, match=message):
-        convert(source, 507)
-    assert nnunet.content() == before
+        convert(trees.btcv(tmp_path), 509, **options)
+    assert nnunet.content() == []
+
+
+def test_help_names_the_option_and_an_option_of_another_set_is_refused():
+    command = [sys.executable, "-m", "nnunet_mamba.dataset_conversion.synapse"]
+    assert "--organs {8,13}" in subprocess.run([*command, "--help"], capture_output=True, text=True, check=True).stdout
+    refused = subprocess.run([*command, "-i", "x", "-d", "1", "--sides"], capture_output=True, text=True)
+    assert refused.returncode == 2 and "unrecognized arguments: --sides" in refused.stderr
+
+
+@pytest.mark.parametrize("kept", [0.2, 0.5, 0.98])
+def test_a_packed_file_cut_anywhere_is_refused(tmp_path, nnunet, kept):
+    """SimpleITK reads some of these without a word, and fills them up with zeros."""
+    source = trees.btcv(tmp_path)
+    path = source / "RawData" / "Training" / "img" / "img0005.nii.gz"
+    content = path.read_bytes()
+    path.write_bytes(content[: int(kept * len(content))])
+    with pytest.raises(ValueError, match=r"img0005\.nii\.gz: cannot be read as NIfTI"):
+        convert(source, 509)
+    assert nnunet.content() == []
