@@ -1,13 +1,39 @@
-"""Which of two engines is the faster on this GPU, by a short measurement once a process."""
+"""What decides between engines on this machine's GPU, once a process: which work at all, and which is the fastest."""
 
 import importlib
+import logging
 import time
 from functools import lru_cache
 
 import torch
+from torch import Tensor
 
-SHAPE = (4, 4, 32, 16, 96 * 128)  # batch, directions, channels, states, length: the middle of the networks' scans
+logger = logging.getLogger("nnunet_mamba")
+
+TRUSTED = "nnunet_mamba.ops.torch_engine"
+TINY = (2, 2, 9, 16, 70)  # batch, directions, channels, states, length: no multiple of any block
+TYPICAL = (4, 4, 32, 16, 96 * 128)  # the middle of the networks' scans
+TOLERANCE = 1e-3  # relative: a wrong kernel is off by more, rounding by less
 ROUNDS = 5
+
+
+@lru_cache(maxsize=None)
+def works(engine: str, device: str = "cuda") -> bool:
+    """Whether the engine of that module name computes what the torch engine does, forward and backward, in a tiny scan.
+
+    Drivers, compilers and GPUs are more than anybody can test: an engine that fails here is left out, with a warning.
+    """
+    try:
+        got, wanted = (_run(importlib.import_module(name), _arguments(TINY, device)) for name in (engine, TRUSTED))
+        errors = [(a - b).norm() / b.norm().clamp_min(1e-12) for a, b in zip(got, wanted, strict=True)]
+        off = torch.stack(errors).max().item()  # not a number if one is not
+    except Exception as error:  # whatever a compiler or a driver raises
+        logger.warning("the scan engine %s does not run here (%s): using another", engine, str(error).strip().split("\n")[0])
+        return False
+    if not off < TOLERANCE:
+        logger.warning("the scan engine %s is off by %.1e here: using another; please report this", engine, off)
+        return False
+    return True
 
 
 @lru_cache(maxsize=None)
@@ -17,25 +43,46 @@ def faster(first: str, second: str, device: str = "cuda") -> str:
     return min(times, key=times.get)
 
 
-@torch.inference_mode(False)
-@torch.no_grad()
 def _seconds(engine, device: str) -> float:
-    batch, directions, channels, states, length = SHAPE
-    u = torch.randn(batch, channels, length, device=device)
-    delta = torch.randn(batch, directions, channels, length, device=device)
-    A = -torch.rand(directions, channels, states, device=device)
-    B, C = torch.randn(2, batch, directions, 1, states, length, device=device).unbind()
-    D, bias = torch.zeros(2, directions, channels, device=device).unbind()
-    orders = torch.arange(length, device=device).repeat(directions, 1)
+    arguments = _arguments(TYPICAL, device)
     best = float("inf")
     for _ in range(ROUNDS):
         _wait(device)
         start = time.perf_counter()
-        y, _, checkpoints = engine.scan_forward(u, delta, A, B, C, D, bias, orders, True)
-        engine.scan_backward(y, u, delta, A, B, C, D, bias, orders, True, checkpoints)
+        _run(engine, arguments)
         _wait(device)
         best = min(best, time.perf_counter() - start)
     return best
+
+
+@torch.inference_mode(False)
+@torch.no_grad()
+def _arguments(shape: tuple[int, ...], device: str) -> list[Tensor]:
+    batch, directions, channels, states, length = shape
+    draw = torch.Generator().manual_seed(0)
+
+    def normal(*size: int) -> Tensor:
+        return torch.randn(*size, generator=draw).to(device)
+
+    orders = torch.stack([torch.randperm(length, generator=draw) for _ in range(directions)]).to(device)
+    steering = [normal(batch, directions, 1, states, length) for _ in range(2)]
+    return [
+        normal(batch, channels, length),
+        normal(batch, directions, channels, length),
+        -torch.exp(normal(directions, channels, states)),
+        *steering,
+        normal(directions, channels),
+        normal(directions, channels) - 2,
+        orders,
+    ]
+
+
+@torch.inference_mode(False)
+@torch.no_grad()
+def _run(engine, arguments: list[Tensor]) -> list[Tensor]:
+    """Output, last states and gradients."""
+    y, state, checkpoints = engine.scan_forward(*arguments, True)
+    return [y, state, *engine.scan_backward(torch.ones_like(y), *arguments, True, checkpoints)]
 
 
 def _wait(device: str) -> None:

@@ -205,17 +205,17 @@ def _default(device: str, dtype: torch.dtype) -> str:
 @torch.compiler.assume_constant_result
 @lru_cache(maxsize=None)
 def _default_on_cuda() -> str:
-    """Triton, which torch for CUDA brings along; mamba-ssm's kernel where that is built and measurably the faster."""
-    if find_spec("triton") is None:
-        return "torch"
-    try:
-        import_module("selective_scan_cuda")
-    except ImportError:
-        return "triton"
-    from nnunet_mamba.ops.contest import faster
+    """Triton, which torch for CUDA brings along, or mamba-ssm's kernel where that is built and measurably the faster; of these
+    only what computes the right thing on this GPU, and torch where nothing else does.
+    """
+    from nnunet_mamba.ops import contest
 
-    modules = {ENGINES[name].module: name for name in ("triton", "mamba_ssm")}
-    return modules[faster(*modules)]
+    needs = {"triton": "triton", "mamba_ssm": "selective_scan_cuda"}
+    modules = {ENGINES[name].module: name for name, needed in needs.items() if find_spec(needed) is not None}
+    working = [module for module in modules if contest.works(module)]
+    if not working:
+        return "torch"
+    return modules[working[0] if len(working) == 1 else contest.faster(*working)]
 
 
 @lru_cache(maxsize=None)

@@ -102,19 +102,25 @@ def test_mamba_ssm_is_fed_in_visiting_order(mamba_ssm_engine, groups):
     torch.testing.assert_close((got, state, grads), (wanted, wanted_state, wanted_grads), atol=1e-5, rtol=1e-4)
 
 
+TRITON, MAMBA_SSM = (scan.ENGINES[name].module for name in ("triton", "mamba_ssm"))
+
+
 @pytest.mark.parametrize(
-    ("installed", "winner", "wanted"),
+    ("installed", "working", "winner", "wanted"),
     [
-        ((), None, "torch"),
-        (("triton",), None, "triton"),
-        (("triton", "selective_scan_cuda"), "nnunet_mamba.ops.triton_engine", "triton"),
-        (("triton", "selective_scan_cuda"), "nnunet_mamba.ops.mamba_ssm_engine", "mamba_ssm"),
+        ((), (), None, "torch"),
+        (("triton",), (TRITON,), None, "triton"),
+        (("triton",), (), None, "torch"),
+        (("triton", "selective_scan_cuda"), (TRITON,), None, "triton"),
+        (("triton", "selective_scan_cuda"), (MAMBA_SSM,), None, "mamba_ssm"),
+        (("triton", "selective_scan_cuda"), (TRITON, MAMBA_SSM), TRITON, "triton"),
+        (("triton", "selective_scan_cuda"), (TRITON, MAMBA_SSM), MAMBA_SSM, "mamba_ssm"),
     ],
 )
-def test_the_default_on_cuda_is_the_fastest_that_is_there(monkeypatch, installed, winner, wanted):
+def test_the_default_on_cuda_is_the_fastest_that_works(monkeypatch, installed, working, winner, wanted):
     monkeypatch.setattr(scan, "find_spec", lambda name: name in installed or None)
-    monkeypatch.setattr(contest, "faster", lambda *names: winner)
-    monkeypatch.setitem(sys.modules, "selective_scan_cuda", fake_cuda_kernel() if "selective_scan_cuda" in installed else None)
+    monkeypatch.setattr(contest, "works", lambda module: module in working)
+    monkeypatch.setattr(contest, "faster", lambda *modules: winner)
     scan._default_on_cuda.cache_clear()
     try:
         assert scan._default("cuda", torch.float32) == wanted
@@ -123,7 +129,43 @@ def test_the_default_on_cuda_is_the_fastest_that_is_there(monkeypatch, installed
         scan._default_on_cuda.cache_clear()
 
 
+@pytest.fixture
+def wrong_engine(monkeypatch):
+    """A module whose results are those of the torch engine, but for one."""
+
+    def install(spoil):
+        from nnunet_mamba.ops import torch_engine
+
+        module = types.ModuleType("wrong_engine")
+        module.scan_forward = torch_engine.scan_forward
+        module.scan_backward = lambda *arguments: spoil(*torch_engine.scan_backward(*arguments))
+        monkeypatch.setitem(sys.modules, "wrong_engine", module)
+        contest.works.cache_clear()
+
+    return install
+
+
+def refuse(*gradients):
+    raise RuntimeError("no kernel image is available\nfor execution on the device")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda *gradients: gradients, None),
+        (lambda du, *others: (1.01 * du, *others), "is off by 1.0e-02 here"),
+        (lambda du, *others: (float("nan") * du, *others), "is off by nan here"),
+        (refuse, r"does not run here (no kernel image is available): using another"),
+    ],
+    ids=["right", "wrong", "not finite", "fails"],
+)
+def test_an_engine_that_is_wrong_here_is_left_out(wrong_engine, caplog, spoil, message):
+    wrong_engine(spoil)
+    assert contest.works("wrong_engine", "cpu") == (message is None)
+    assert (message in caplog.text) if message else not caplog.text
+
+
 def test_the_contest_is_won_by_the_faster_engine(monkeypatch):
-    monkeypatch.setattr(contest, "SHAPE", (1, 1, 16, 16, 256))
+    monkeypatch.setattr(contest, "TYPICAL", (1, 1, 16, 16, 256))
     contest.faster.cache_clear()
-    assert contest.faster("nnunet_mamba.ops.torch_engine", "nnunet_mamba.ops.cpu", "cpu") == "nnunet_mamba.ops.cpu"
+    assert contest.faster(scan.ENGINES["torch"].module, scan.ENGINES["cpu"].module, "cpu") == scan.ENGINES["cpu"].module
