@@ -203,8 +203,13 @@ def _default(device: str, dtype: torch.dtype) -> str:
 
 
 @torch.compiler.assume_constant_result
-@lru_cache(maxsize=None)
 def _default_on_cuda() -> str:
+    """A constant for torch.compile, which must not trace how it is found; it believes the mark on a plain function alone."""
+    return _best_on_cuda()
+
+
+@lru_cache(maxsize=None)
+def _best_on_cuda() -> str:
     """Triton, which torch for CUDA brings along, or mamba-ssm's kernel where that is built and measurably the faster; of these
     only what computes the right thing on this GPU, and torch where nothing else does.
     """

@@ -121,12 +121,26 @@ def test_the_default_on_cuda_is_the_fastest_that_works(monkeypatch, installed, w
     monkeypatch.setattr(scan, "find_spec", lambda name: name in installed or None)
     monkeypatch.setattr(contest, "works", lambda module: module in working)
     monkeypatch.setattr(contest, "faster", lambda *modules: winner)
-    scan._default_on_cuda.cache_clear()
+    scan._best_on_cuda.cache_clear()
     try:
         assert scan._default("cuda", torch.float32) == wanted
         assert scan._default("cuda", torch.float64) == "torch"
     finally:
-        scan._default_on_cuda.cache_clear()
+        scan._best_on_cuda.cache_clear()
+
+
+def test_the_choice_on_cuda_breaks_no_graph(monkeypatch):
+    """It is made while torch.compile traces, if that is the first scan: by running engines, which must not be traced."""
+    monkeypatch.setattr(scan, "_default", lambda device, dtype: scan._default_on_cuda())
+    monkeypatch.setattr(scan, "find_spec", lambda name: None)
+    monkeypatch.setattr(contest, "works", lambda module: pytest.fail("nothing is installed"))
+    scan._best_on_cuda.cache_clear()
+    u, rate, steering = torch.randn(1, 4, 6), -torch.ones(4, 2), torch.randn(1, 2, 6)
+    try:
+        compiled = torch.compile(scan.selective_scan, fullgraph=True, backend="aot_eager")
+        torch.testing.assert_close(compiled(u, u, rate, steering, steering), scan.selective_scan(u, u, rate, steering, steering))
+    finally:
+        scan._best_on_cuda.cache_clear()
 
 
 @pytest.fixture
