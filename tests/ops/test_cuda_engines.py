@@ -132,8 +132,7 @@ def test_the_default_on_cuda_is_the_fastest_that_works(monkeypatch, installed, w
 def test_the_choice_on_cuda_breaks_no_graph(monkeypatch):
     """It is made while torch.compile traces, if that is the first scan: by running engines, which must not be traced."""
     monkeypatch.setattr(scan, "_default", lambda device, dtype: scan._default_on_cuda())
-    monkeypatch.setattr(scan, "find_spec", lambda name: None)
-    monkeypatch.setattr(contest, "works", lambda module: pytest.fail("nothing is installed"))
+    monkeypatch.setattr(scan, "find_spec", lambda name: scan.import_module("json") and None)  # what cannot be traced
     scan._best_on_cuda.cache_clear()
     u, rate, steering = torch.randn(1, 4, 6), -torch.ones(4, 2), torch.randn(1, 2, 6)
     try:
