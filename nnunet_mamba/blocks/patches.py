@@ -1,6 +1,5 @@
 """Layers between the resolutions of a channels-last network: patch embedding, merging and expanding (Swin-Unet, VM-UNet)."""
 
-import torch
 from torch import Tensor, nn
 
 

@@ -1,6 +1,5 @@
 """The demo from start to end: phantom, the stock commands, Dice, picture."""
 
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager

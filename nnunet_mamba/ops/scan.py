@@ -22,6 +22,7 @@ logger = logging.getLogger("nnunet_mamba")
 
 VARIABLE = "NNUNET_MAMBA_SCAN"
 REFERENCE = "reference"
+_torch_is_exporting = getattr(torch.compiler, "is_exporting", lambda: False)  # torch before 2.7 does not tell
 
 
 class Engine(NamedTuple):
@@ -177,7 +178,7 @@ def _run(engine, u, delta, A, B, C, D, delta_bias, orders, delta_softplus) -> tu
 
 def _is_exporting() -> bool:
     """Whether torch.export, or one of the two ONNX exporters, is looking: they cannot take our operator along."""
-    return torch.compiler.is_exporting() or torch.onnx.is_in_onnx_export()
+    return _torch_is_exporting() or torch.onnx.is_in_onnx_export()
 
 
 def _choose(engine: str | None, device: str, dtype: torch.dtype) -> str:

@@ -268,7 +268,7 @@ def _add_up_adjoints(
     adjoint = tl.zeros((BLOCK_C, BLOCK_N), tl.float32)
     total = tl.zeros((BLOCK_C,), tl.float32)
     first, stop = chunk * CHUNK, min((chunk + 1) * CHUNK, length)
-    for back in range(0, stop - first):
+    for back in range(stop - first):
         position = tl.load(orders + k * length + stop - 1 - back)
         step, _ = _step_size(_rows(delta, delta_rows, position, real) + bias, SOFTPLUS)
         grad = _rows(grad_y, grad_rows, position, real)
