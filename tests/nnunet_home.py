@@ -106,6 +106,20 @@ def read_volume(file: Path) -> np.ndarray:
     return SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(file)))
 
 
+def predict_from_python(model: Path, images: Sequence[Path], **options) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """What nnUNetPredictor makes of image files: of arrays one by one, and of all arrays as a list."""
+    import torch
+    from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
+    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+
+    predictor = nnUNetPredictor(device=torch.device("cpu"), allow_tqdm=False, **options)
+    predictor.initialize_from_trained_model_folder(str(model), (0,))
+    read = [SimpleITKIO().read_images([str(image)]) for image in images]
+    single = [predictor.predict_single_npy_array(array, properties) for array, properties in read]
+    arrays, properties = (list(column) for column in zip(*read))
+    return single, predictor.predict_from_list_of_npy_arrays(arrays, None, properties, None, 1, False, 1)
+
+
 def _prepare() -> None:
     """Threads where nnU-Net starts processes, and one thread of torch where it asks for all cores."""
     import multiprocessing

@@ -29,22 +29,29 @@ def volumes(seed, annotated):
 
 
 class Scenarios(NnUNetHome):
-    """The home with its data sets, planned; trainings are run when first asked for."""
+    """The home with its data sets; each is planned, and each training run, when first asked for."""
 
     def __enter__(self):
-        super().__enter__()
-        self._trained = set()
-        for number, (scenario, name) in enumerate(DATASET.items(), start=1):
+        self._planned, self._trained = set(), set()
+        return super().__enter__()
+
+    def planned(self, scenario):
+        """Name of the scenario's data set, planned and preprocessed."""
+        name = DATASET[scenario]
+        if name not in self._planned:
             regions, ignore = "regions" in scenario, "ignore" in scenario
             labels = {"background": 0, "body": [1, 2] if regions else 1, "core": 2}
             more = {"regions_class_order": [1, 2]} if regions else {}
-            self.add_dataset(name, labels | ({"ignore": 3} if ignore else {}), list(volumes(number, not ignore)), **more)
+            seed = list(DATASET).index(scenario)
+            self.add_dataset(name, labels | ({"ignore": 3} if ignore else {}), list(volumes(seed, not ignore)), **more)
+            number = name[7:10]
             self.command("nnUNetv2_plan_and_preprocess", "-d", number, "-c", "2d", "-npfp", 1, "-np", 1, "--verify_dataset_integrity")
-        return self
+            self._planned.add(name)
+        return name
 
     def trained(self, scenario, trainer, fold=0):
         """Folder of the fold of the short form of `trainer`."""
-        name, key = DATASET[scenario], (scenario, trainer, fold)
+        name, key = self.planned(scenario), (scenario, trainer, fold)
         if key not in self._trained:
             self.command("nnUNetv2_train", name, "2d", fold, "-tr", short(trainer), "-device", "cpu", "--npz")
             self._trained.add(key)
