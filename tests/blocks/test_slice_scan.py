@@ -6,7 +6,7 @@ from recorded import arrays
 
 from nnunet_mamba.blocks.patches import PatchExpanding, PatchMerging
 from nnunet_mamba.blocks.slice_scan import S3Block, SliceScan2D
-from nnunet_mamba.networks.published import SLICEMAMBA, translate
+from nnunet_mamba.networks.published import SLICEMAMBA, is_setting, translate
 
 BLOCKS = {
     "slice_bss_22": (lambda: SliceScan2D(8, (2, 2)), "smunet.layers.0.blocks.0.self_attention.", "encoder.0.0.scan."),
@@ -25,7 +25,9 @@ def test_block_equals_the_published_one(name):
     make, theirs, ours = BLOCKS[name]
     numbers, block = arrays(name), make().eval()
     state = {key.removeprefix("state:"): value for key, value in numbers.items() if key.startswith("state:")}
-    block.load_state_dict({translate(theirs + key, SLICEMAMBA).removeprefix(ours): value for key, value in state.items()})
+    settings = {key: value for key, value in block.state_dict().items() if is_setting(key)}
+    weights = {translate(theirs + key, SLICEMAMBA).removeprefix(ours): value for key, value in state.items()}
+    block.load_state_dict(weights | settings)
     x = numbers["input0"].requires_grad_()
     y = block(x)
     (y * numbers["cotangent0"]).sum().backward()
