@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 SHORT = """
+from nnunet_mamba.networks import SliceMamba
 from nnunet_mamba.trainers.{module} import {base}
 
 class {name}({base}):
@@ -27,16 +28,25 @@ class {name}({base}):
         self.num_iterations_per_epoch = 1
         self.num_val_iterations_per_epoch = 1
 """
+SMALL = """
+    @staticmethod
+    def build_network_architecture(
+        plans_manager, configuration_manager, num_input_channels, num_output_channels, enable_deep_supervision=False
+    ):
+        sizes = dict(dims=(8, 16, 32), depths=(1, 2, 1), depths_decoder=(1, 1, 1))
+        return SliceMamba(num_input_channels, num_output_channels, **sizes)
+"""
 MODULES = {
     "DAMambaTrainer": "da_mamba_trainer",
     "DermoMambaTrainer": "dermo_mamba_trainer",
+    "SliceMambaTrainer": "slice_mamba_trainer",
     "nnUNetTrainerASFM": "asfm_trainer",
     "nnUNetTrainerGuideFusion": "guide_fusion_trainer",
 }
 
 
 def short(trainer: str) -> str:
-    """Name of the trainer of a user's own that is `trainer` for one epoch of one iteration."""
+    """Name of the trainer of a user's own that is `trainer` for one epoch of one iteration (and the large network a small one)."""
     return f"Short{trainer}"
 
 
@@ -50,6 +60,7 @@ class NnUNetHome:
         own.mkdir(parents=True)
         for trainer, module in MODULES.items():
             source = SHORT.format(module=module, base=trainer, name=short(trainer))
+            source += SMALL if trainer == "SliceMambaTrainer" else ""
             (own / f"short_{module}.py").write_text(source)
         self.environment = {
             "nnUNet_raw": str(self.raw),

@@ -17,9 +17,9 @@ from nnunet_scenarios import CASES, DATASET
 FOLDS = range(5)
 PAIRS = {
     "labels": ("DAMambaTrainer", "DermoMambaTrainer"),
-    "regions": ("DermoMambaTrainer", "nnUNetTrainerGuideFusion"),
+    "regions": ("SliceMambaTrainer", "nnUNetTrainerGuideFusion"),
     "ignore": ("nnUNetTrainerASFM", "nnUNetTrainerGuideFusion"),
-    "regions and ignore": ("DAMambaTrainer", "nnUNetTrainerASFM"),
+    "regions and ignore": ("SliceMambaTrainer", "nnUNetTrainerASFM"),
 }
 HEADS = {"labels": 3, "regions": 2, "ignore": 3, "regions and ignore": 2}
 
