@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "trainers": {"networks", "losses", "search"},
     "demo": {"evaluation", "dataset_conversion"},
     "ext": {"trainers"},
-    "cli": {"ops", "evaluation", "dataset_conversion", "demo", "search"},
+    "cli": {"ops", "networks", "evaluation", "dataset_conversion", "demo", "search"},
 }
 WITHOUT_NNUNET = ("ops", "blocks", "networks", "losses")
 
