@@ -82,9 +82,9 @@ class SliceMambaTrainer(SliceMambaRecipe):
             self.slicing = self.bare_network.slicing
 
     def on_train_start(self) -> None:
+        super().on_train_start()  # which initializes, where nothing was loaded before
         # pretrained weights come with the slicing that they were trained with
         self.bare_network.set_slicing(self.slicing)
-        super().on_train_start()
 
     def _searched_slicing(self) -> tuple[tuple[int, int], ...] | None:
         """Of the search on the supernet of this fold.
