@@ -4,7 +4,6 @@ nnU-Net takes distributed training to be on CUDA; what it does there is done her
 do not have: layers that look at the whole batch or at chance are in evaluation mode.
 """
 
-import json
 import os
 from importlib import import_module
 from pathlib import Path
@@ -13,8 +12,8 @@ from unittest import mock
 
 import torch
 from torch import distributed, nn
-from torch.nn.functional import interpolate
 from torch.nn.parallel import DistributedDataParallel
+from trainer_steps import make_batch, make_trainer
 
 
 def run_in_two(function: str, folder: Path, *arguments) -> Any:
@@ -49,28 +48,22 @@ def trainer_steps(rank: int, start, cases: list[dict]) -> list[dict]:
 
 def _step(case: dict, samples: slice) -> dict:
     is_ddp = distributed.is_initialized()
-    trainer = _trainer(case, is_ddp)
+    torch.manual_seed(0)
+    trainer = make_trainer(
+        case["trainer"], case["folder"], case["results"], batch_dice=case["batch_dice"], batch_size=case["batch"]
+    )
+    _initialize(trainer, is_ddp)
     trainer.on_train_epoch_start()
     trainer.network.eval()
-    generator = torch.Generator().manual_seed(1)
-    size = trainer.configuration_manager.patch_size
-    shape = (case["batch"], trainer.num_input_channels, *size)
-    data = torch.randn(shape, generator=generator)
-    labels = torch.randint(0, 3, (case["batch"], 1, *size), generator=generator)
-    if trainer.label_manager.has_ignore_label:
-        labels[0, :, :24] = 3  # much in one process, nothing in the other
-    target = labels.float()
-    if trainer.label_manager.has_regions:
-        target = torch.cat([(labels == 1) | (labels == 2), labels == 2, labels == 3], dim=1).float()
-    scales = trainer._get_deep_supervision_scales() if trainer.enable_deep_supervision else None
-    if scales is not None:
-        sizes = ([round(length * factor) for length, factor in zip(size, scale)] for scale in scales)
-        target = [interpolate(target, size, mode="nearest") for size in sizes]
-    share = [part[samples] for part in target] if isinstance(target, list) else target[samples]
-    batch = {"data": data[samples], "target": share}
+    whole = make_batch(trainer, case["batch"])
+    target = whole["target"]
+    batch = {
+        "data": whole["data"][samples],
+        "target": [part[samples] for part in target] if isinstance(target, list) else target[samples],
+    }
     loss = torch.as_tensor(trainer.train_step(batch)["loss"]).double()
-    named = trainer.network.module if is_ddp else trainer.network
-    gradients = {name: x.grad.clone() for name, x in named.named_parameters() if x.grad is not None and x.grad.any()}
+    network = trainer.network.module if is_ddp else trainer.network
+    gradients = {name: x.grad.clone() for name, x in network.named_parameters() if x.grad is not None and x.grad.any()}
     if is_ddp:
         for _ in range(case["more_steps"]):
             trainer.train_step(batch)  # which notices what had no gradient in the step before
@@ -79,29 +72,12 @@ def _step(case: dict, samples: slice) -> dict:
     return {"loss": loss.item(), "gradients": gradients}
 
 
-def _trainer(case: dict, is_ddp: bool):
+def _initialize(trainer, is_ddp: bool) -> None:
     from nnunetv2.training.nnUNetTrainer import nnUNetTrainer as nnunet
 
-    from nnunet_mamba.ext import nnunet_mamba_trainers
-
-    plans = json.loads(Path(case["folder"], "nnUNetPlans.json").read_text()) | {"continue_training": False}
-    plans["configurations"]["2d"] |= {"batch_dice": case["batch_dice"], "batch_size": case["batch"], "patch_size": [32, 32]}
-    if "Slice" in case["trainer"]:
-        sizes = {"dims": (8, 16, 32), "depths": (1, 2, 1), "depths_decoder": (1, 1, 1)}
-        plans["configurations"]["2d"]["architecture"] = {
-            "network_class_name": "nnunet_mamba.networks.SliceMamba", "arch_kwargs": sizes
-        }  # fmt: skip
-    dataset = json.loads(Path(case["folder"], "dataset.json").read_text())
-    torch.manual_seed(0)
-    with (
-        mock.patch.object(distributed, "is_initialized", lambda: False),
-        mock.patch.dict(os.environ, nnUNet_preprocessed=str(Path(case["folder"]).parent), nnUNet_results=case["results"]),
-    ):
-        trainer = getattr(nnunet_mamba_trainers, case["trainer"])(plans, "2d", 0, dataset, torch.device("cpu"))
     trainer.is_ddp = is_ddp
     with (
         mock.patch.object(nnunet, "DDP", lambda network, device_ids: DistributedDataParallel(network)),
         mock.patch.object(nn.SyncBatchNorm, "convert_sync_batchnorm", lambda network: network),
     ):
         trainer.initialize()
-    return trainer
