@@ -52,6 +52,7 @@ def _step(case: dict, samples: slice) -> dict:
     trainer = make_trainer(
         case["trainer"], case["folder"], case["results"], batch_dice=case["batch_dice"], batch_size=case["batch"]
     )
+    vars(trainer).update(case["attributes"])
     _initialize(trainer, is_ddp)
     trainer.on_train_epoch_start()
     trainer.network.eval()

@@ -12,6 +12,8 @@ STEPS = [
     ("DermoMambaTrainer", "ignore", True, 2, 1),
     ("nnUNetTrainerASFM", "ignore", True, 2, 1),
     ("nnUNetTrainerGuideFusion", "ignore", True, 2, 1),
+    ("nnUNetTrainerGuideFusion by mean", "regions and ignore", True, 2, 1),
+    ("nnUNetTrainerGuideFusion by mean", "labels", False, 1, 2),
     # nnU-Net's own loss: its Dice wants batches of one size, and its cross entropy of an ignore label is not that of both
     ("SliceMambaTrainer", "labels", True, 1, 1),
     ("SliceMambaTrainer", "labels", False, 1, 1),
@@ -24,7 +26,8 @@ def steps(scenarios, tmp_path_factory):
     folder = tmp_path_factory.mktemp("two")
     cases = [
         {
-            "trainer": trainer,
+            "trainer": trainer.split()[0],
+            "attributes": {"guidance": "mean"} if trainer.endswith("by mean") else {},
             "folder": str(scenarios.preprocessed / scenarios.planned(scenario)),
             "results": str(folder / "results"),
             "batch_dice": batch_dice,
