@@ -28,13 +28,15 @@ class {name}({base}):
         self.num_iterations_per_epoch = 1
         self.num_val_iterations_per_epoch = 1
 """
-SMALL = """
+SIZES = {"dims": (8, 16, 32), "depths": (1, 2, 1), "depths_decoder": (1, 1, 1)}
+SMALL_SLICEMAMBA = f"""
+        self.slicing = ((2, 4), (4, 2)) * 3 + ((2, 2),)
+
     @staticmethod
     def build_network_architecture(
         plans_manager, configuration_manager, num_input_channels, num_output_channels, enable_deep_supervision=False
     ):
-        sizes = dict(dims=(8, 16, 32), depths=(1, 2, 1), depths_decoder=(1, 1, 1))
-        return SliceMamba(num_input_channels, num_output_channels, **sizes)
+        return SliceMamba(num_input_channels, num_output_channels, **{SIZES})
 """
 MODULES = {
     "DAMambaTrainer": "da_mamba_trainer",
@@ -60,7 +62,7 @@ class NnUNetHome:
         own.mkdir(parents=True)
         for trainer, module in MODULES.items():
             source = SHORT.format(module=module, base=trainer, name=short(trainer))
-            source += SMALL if trainer == "SliceMambaTrainer" else ""
+            source += SMALL_SLICEMAMBA if trainer == "SliceMambaTrainer" else ""
             (own / f"short_{module}.py").write_text(source)
         self.environment = {
             "nnUNet_raw": str(self.raw),

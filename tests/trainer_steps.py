@@ -6,6 +6,7 @@ from pathlib import Path
 from unittest import mock
 
 import torch
+from nnunet_home import SIZES
 from torch import distributed
 from torch.nn.functional import interpolate
 
@@ -17,10 +18,7 @@ TRAINERS = (
     "nnUNetTrainerASFM",
     "nnUNetTrainerGuideFusion",
 )
-SMALL_SLICEMAMBA = {
-    "network_class_name": "nnunet_mamba.networks.SliceMamba",
-    "arch_kwargs": {"dims": (8, 16, 32), "depths": (1, 2, 1), "depths_decoder": (1, 1, 1)},
-}
+SMALL_SLICEMAMBA = {"network_class_name": "nnunet_mamba.networks.SliceMamba", "arch_kwargs": SIZES}
 
 
 def make_trainer(name: str, preprocessed: str | Path, results: str | Path, **settings):

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import SimpleITK
 import torch
-from nnunet_home import read_volume
+from nnunet_home import SIZES, read_volume
 from nnunet_scenarios import SIZE
 
-from nnunet_mamba.networks import DAMambaNet
+from nnunet_mamba.networks import DAMambaNet, DermoMamba, SliceMamba
 
-TRAINER = "DAMambaTrainer"
+TRAINER = "DermoMambaTrainer"
 LARGER = (2, 52, 70)  # than a patch: several tiles, which overlap
 
 
@@ -26,14 +26,20 @@ def images(tmp_path_factory):
     return folder
 
 
-def directly(folder, image, mirrored, step_size):
+NETWORKS = {
+    "DAMambaTrainer": lambda: DAMambaNet(1, 3, SIZE[1:], deep_supervision=False),
+    "DermoMambaTrainer": lambda: DermoMamba(1, 3, SIZE[1:]),
+    "SliceMambaTrainer": lambda: SliceMamba(1, 3, **SIZES),
+}
+
+
+def directly(network, folder, image, mirrored, step_size):
     """Probabilities (3, Z, Y, X) in float32: normalised image, tiles with Gaussian weights, mirrored where asked for."""
     from nnunetv2.inference.sliding_window_prediction import compute_gaussian, compute_steps_for_sliding_window
 
     checkpoint = torch.load(folder / "checkpoint_final.pth", weights_only=False)
     patch = SIZE[1:]
-    network = DAMambaNet(1, 3, patch, deep_supervision=False).eval()
-    network.load_state_dict(checkpoint["network_weights"], strict=True)
+    network.eval().load_state_dict(checkpoint["network_weights"], strict=True)
     axes = [flip for count in range(3 if mirrored else 1) for flip in itertools.combinations((2, 3), count)]
     weight = compute_gaussian(patch, sigma_scale=1 / 8, value_scaling_factor=10, dtype=torch.float32, device=torch.device("cpu"))
     image = torch.from_numpy((image - image.mean()) / image.std())[:, None]
@@ -56,18 +62,23 @@ def directly(folder, image, mirrored, step_size):
 
 
 @pytest.mark.parametrize(
-    ("options", "mirrored", "step_size"),
-    [((), True, 0.5), (("--disable_tta",), False, 0.5), (("--disable_tta", "-step_size", 1), False, 1)],
+    ("trainer", "options", "mirrored", "step_size"),
+    [
+        ("SliceMambaTrainer", (), True, 0.5),
+        ("DermoMambaTrainer", ("--disable_tta",), False, 0.5),
+        ("DAMambaTrainer", ("--disable_tta", "-step_size", 1), False, 1),
+    ],
     ids=lambda value: " ".join(map(str, value)) or "default" if isinstance(value, tuple) else None,
 )
-def test_options(scenarios, images, tmp_path, options, mirrored, step_size):
-    fold = scenarios.trained("labels", TRAINER)
-    scenarios.predict("labels", TRAINER, images, tmp_path, "--save_probabilities", *options)
+def test_options(scenarios, images, tmp_path, trainer, options, mirrored, step_size):
+    fold = scenarios.trained("labels", trainer)
+    scenarios.predict("labels", trainer, images, tmp_path, "--save_probabilities", *options)
     for file in sorted(images.iterdir()):
         name = file.name.removesuffix("_0000.nii.gz")
         probabilities = np.load(tmp_path / f"{name}.npz")["probabilities"]
         # nnU-Net weighs and sums logits in float16, with few digits left in the corners of its Gaussian
-        np.testing.assert_allclose(probabilities, directly(fold, read_volume(file), mirrored, step_size), atol=2e-2)
+        wanted = directly(NETWORKS[trainer](), fold, read_volume(file), mirrored, step_size)
+        np.testing.assert_allclose(probabilities, wanted, atol=2e-2)
         np.testing.assert_array_equal(read_volume(tmp_path / f"{name}.nii.gz"), probabilities.argmax(0))
 
 
