@@ -57,6 +57,8 @@ def _step(case: dict, samples: slice) -> dict:
     trainer.on_train_epoch_start()
     trainer.network.eval()
     whole = make_batch(trainer, case["batch"])
+    if case["equal"]:
+        whole = {name: tensor[:1].expand_as(tensor) for name, tensor in whole.items()}
     target = whole["target"]
     batch = {
         "data": whole["data"][samples],

@@ -14,8 +14,9 @@ STEPS = [
     ("nnUNetTrainerGuideFusion", "ignore", True, 2, 1),
     ("nnUNetTrainerGuideFusion by mean", "regions and ignore", True, 2, 1),
     ("nnUNetTrainerGuideFusion by mean", "labels", False, 1, 2),
-    # nnU-Net's own loss: its Dice wants batches of one size, and its cross entropy of an ignore label is not that of both
+    # nnU-Net's own loss: its cross entropy is the mean of each process' own, the joined one's in equal parts of the batch only
     ("SliceMambaTrainer", "labels", True, 1, 1),
+    ("SliceMambaTrainer of equal samples", "labels", True, 2, 1),
     ("SliceMambaTrainer", "labels", False, 1, 1),
     ("SliceMambaSupernetTrainer", "labels", True, 1, 1),
 ]
@@ -27,6 +28,7 @@ def steps(scenarios, tmp_path_factory):
     cases = [
         {
             "trainer": trainer.split()[0],
+            "equal": trainer.endswith("equal samples"),
             "attributes": {"guidance": "mean"} if trainer.endswith("by mean") else {},
             "folder": str(scenarios.preprocessed / scenarios.planned(scenario)),
             "results": str(folder / "results"),
@@ -51,3 +53,17 @@ def test_step_of_two_processes_is_that_of_one(steps, step):
         # the head of the lowest resolution has weight 0 in one process and next to none in two
         wanted = alone["gradients"].get(name, torch.zeros_like(gradient))
         torch.testing.assert_close(gradient, wanted, rtol=1e-2, atol=1e-4 * largest, msg=name)
+
+
+@pytest.mark.parametrize("classes", [1, 3])
+def test_images_put_together_have_the_same_dice_over_the_batch(classes):
+    """Also of labels: there nnU-Net makes the maps of classes itself."""
+    from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
+
+    from nnunet_mamba.trainers.joined_batch import JoinedBatch
+
+    dice = MemoryEfficientSoftDiceLoss(torch.sigmoid, batch_dice=True, do_bg=classes == 1, ddp=False)
+    logits, mask = torch.randn(3, classes, 8, 6), torch.rand(3, 1, 8, 6) < 0.7
+    target = torch.randint(0, max(classes, 2), (3, 1, 8, 6)).float()
+    torch.testing.assert_close(JoinedBatch(dice)(logits, target, loss_mask=mask), dice(logits, target, loss_mask=mask))
+    assert JoinedBatch(dice)(logits, target) != dice(logits, target, loss_mask=mask)
