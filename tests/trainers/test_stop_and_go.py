@@ -61,3 +61,23 @@ def test_next_step_after_loading_is_that_without(scenarios, tmp_path, name):
     assert rates[0] == rates[1] < trainer.initial_lr
     if name in ("DAMambaTrainer", "DermoMambaTrainer"):
         assert rates[0] == pytest.approx(trainer.initial_lr / 2)
+
+
+@pytest.mark.parametrize("name", TRAINERS)
+def test_pretrained_weights_go_over_to_other_classes(scenarios, tmp_path, name):
+    """nnUNetv2_train -pretrained_weights takes all but the heads, here of three classes for two regions."""
+    from nnunetv2.run.load_pretrained_weights import load_pretrained_weights
+
+    trainer, other = (
+        make_trainer(name, scenarios.preprocessed / scenarios.planned(scenario), tmp_path) for scenario in ("labels", "regions and ignore")
+    )
+    trainer.initialize()
+    other.initialize()
+    trainer.save_checkpoint(str(tmp_path / "pretrained.pth"))
+    load_pretrained_weights(other.network, str(tmp_path / "pretrained.pth"))
+    wanted = trainer.network.state_dict()
+    for key, tensor in other.network.state_dict().items():
+        if "seg_layers" not in key:
+            assert torch.equal(tensor, wanted[key]), key
+    other.on_train_epoch_start()
+    assert torch.isfinite(torch.as_tensor(other.train_step(make_batch(other, 2))["loss"]))
