@@ -1,8 +1,9 @@
 """A home of nnU-Net's three folders for the tests, and one Python that runs nnU-Net's commands in it.
 
 Each of nnU-Net's commands imports torch for seconds, and so does each process that it starts. Here one process serves many
-commands: it calls the function behind the console script with the script's arguments, and where nnU-Net would start further
-processes it starts threads. What is asked of nnU-Net is the same; tests of the true commands are in test_with_nnunet.py.
+commands: it calls the function behind the console script with the script's arguments; where nnU-Net would start further
+processes it starts threads, and the plot of the progress, which takes longer than these trainings, is left empty. What is asked
+of nnU-Net is the same; tests of the true commands are in test_with_nnunet.py.
 """
 
 import importlib
@@ -48,7 +49,7 @@ MODULES = {
 
 
 def short(trainer: str) -> str:
-    """Name of the trainer of a user's own that is `trainer` for one epoch of one iteration (and the large network a small one)."""
+    """Name of the trainer of a user's own: `trainer` for one epoch of one iteration, SliceMamba with a small network."""
     return f"Short{trainer}"
 
 
@@ -134,19 +135,21 @@ def predict_from_python(model: Path, images: Sequence[Path], **options) -> tuple
 
 
 def _prepare() -> None:
-    """Threads where nnU-Net starts processes, and one thread of torch where it asks for all cores."""
+    """Threads where nnU-Net starts processes, one thread of torch where it asks for all cores, and no plot."""
     import multiprocessing
     import threading
     from multiprocessing.pool import ThreadPool
     from types import SimpleNamespace
 
     import torch
+    from nnunetv2.training.logging.nnunet_logger import MetaLogger
 
     of_method = multiprocessing.get_context
     threads = SimpleNamespace(Pool=ThreadPool, Process=threading.Thread)
     multiprocessing.get_context = lambda method=None: threads if method == "spawn" else of_method(method)
     torch.set_num_threads(1)
     torch.set_num_threads = lambda number: None
+    MetaLogger.plot_progress_png = lambda self, folder: Path(folder, "progress.png").touch()
 
 
 def _call(function: str, arguments: Sequence, options: dict) -> Any:

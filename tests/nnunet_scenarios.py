@@ -45,7 +45,8 @@ class Scenarios(NnUNetHome):
             seed = list(DATASET).index(scenario)
             self.add_dataset(name, labels | ({"ignore": 3} if ignore else {}), list(volumes(seed, not ignore)), **more)
             number = name[7:10]
-            self.command("nnUNetv2_plan_and_preprocess", "-d", number, "-c", "2d", "-npfp", 1, "-np", 1, "--verify_dataset_integrity")
+            options = "-c", "2d", "-npfp", 1, "-np", 1, "--verify_dataset_integrity"
+            self.command("nnUNetv2_plan_and_preprocess", "-d", number, *options)
             self._planned.add(name)
         return name
 

@@ -11,7 +11,7 @@ from nnunet_scenarios import SIZE
 
 from nnunet_mamba.networks import DAMambaNet, DermoMamba, SliceMamba
 
-TRAINER = "DermoMambaTrainer"
+TRAINER = "SliceMambaTrainer"
 LARGER = (2, 52, 70)  # than a patch: several tiles, which overlap
 
 

@@ -36,9 +36,8 @@ def course(request, scenarios, tmp_path_factory):
     scenarios.command("nnUNetv2_find_best_configuration", name, "-c", "2d", "-tr", *map(short, pair), "-np", 1)
     information = json.loads((scenarios.results / name / "inference_information.json").read_text())
     best = information["best_model_or_ensemble"]
-    members = [
-        scenarios.predict(scenario, trainer, images, out / trainer, "--save_probabilities", "--disable_tta", folds=(0, 3)) for trainer in pair
-    ]
+    options = "--save_probabilities", "--disable_tta"
+    members = [scenarios.predict(scenario, trainer, images, out / trainer, *options, folds=(0, 3)) for trainer in pair]
     scenarios.command("nnUNetv2_ensemble", "-i", *members, "-o", out / "ensemble", "-np", 1)
     scenarios.command(
         "nnUNetv2_apply_postprocessing", "-i", out / "ensemble", "-o", out / "postprocessed", "-np", 1,

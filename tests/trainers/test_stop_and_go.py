@@ -69,7 +69,8 @@ def test_pretrained_weights_go_over_to_other_classes(scenarios, tmp_path, name):
     from nnunetv2.run.load_pretrained_weights import load_pretrained_weights
 
     trainer, other = (
-        make_trainer(name, scenarios.preprocessed / scenarios.planned(scenario), tmp_path) for scenario in ("labels", "regions and ignore")
+        make_trainer(name, scenarios.preprocessed / scenarios.planned(scenario), tmp_path)
+        for scenario in ("labels", "regions and ignore")
     )
     trainer.initialize()
     other.initialize()
