@@ -12,6 +12,7 @@ from torch.optim import AdamW, Optimizer
 from nnunet_mamba.networks import SliceMamba
 from nnunet_mamba.search.result import SLICING_FILE, read_slicing
 from nnunet_mamba.trainers.cosine import CosineOfEpoch
+from nnunet_mamba.trainers.joined_batch import JoinedBatch
 from nnunet_mamba.trainers.mamba_trainer import MambaTrainer
 
 SIZES = ("dims", "depths", "depths_decoder")
@@ -31,6 +32,13 @@ class SliceMambaRecipe(MambaTrainer):
         self.initial_lr = 1e-3
         self.final_lr = 1e-5
         self.weight_decay = 1e-2
+
+    def _build_loss(self) -> nn.Module:
+        loss = super()._build_loss()
+        if self.is_ddp and self.configuration_manager.batch_dice:
+            part = getattr(loss, "loss", loss)  # without deep supervision's wrapper
+            part.dc = JoinedBatch(part.dc)
+        return loss
 
     def configure_optimizers(self) -> tuple[Optimizer, CosineOfEpoch]:
         optimizer = AdamW(self.network.parameters(), self.initial_lr, weight_decay=self.weight_decay)
