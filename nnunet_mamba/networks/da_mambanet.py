@@ -29,13 +29,13 @@ class DAMambaNet(nn.Module):
     Args:
         in_channels: channels of the image.
         num_classes: channels of the logits: classes with the background, or regions, or 1.
-        input_size: (H, W) of the image, each at least 32.
+        input_size: (H, W) of the image, each at least 16.
         deep_supervision: whether forward gives the three outputs or the first alone; an attribute, to change at any time.
     Shape:
         (B, in_channels, H, W) -> logits (B, num_classes, H, W); with deep supervision the list [final, decoder, layer] of
         them, all at full size: `decoder` from the last decoder map, `layer` from the four deeper ones, `final` their sum.
     Raises:
-        ValueError: `input_size` is not two sizes of at least 32, or an input is not of the size or channels built for.
+        ValueError: `input_size` is not two sizes of at least 16, or an input is not of the size or channels built for.
     """
 
     def __init__(self, in_channels: int, num_classes: int, input_size: Sequence[int], deep_supervision: bool = True):

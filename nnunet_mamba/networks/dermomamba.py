@@ -30,14 +30,14 @@ class DermoMamba(nn.Module):
     Args:
         in_channels: channels of the image.
         num_classes: channels of the logits: classes with the background, or regions, or 1.
-        input_size: (H, W) of the image, each at least 32.
+        input_size: (H, W) of the image, each at least 16.
         deep_supervision: whether there is a head for each decoder stage, and forward gives all outputs or the first alone;
             a network built with True can be switched by this attribute at any time.
     Shape:
         (B, in_channels, H, W) -> logits (B, num_classes, H, W); with deep supervision the list of those of the five decoder
         stages, (B, num_classes, round(H / 2^i), round(W / 2^i)) for i from 0 to 4.
     Raises:
-        ValueError: `input_size` is not two sizes of at least 32, or an input is not of the size or channels built for.
+        ValueError: `input_size` is not two sizes of at least 16, or an input is not of the size or channels built for.
     """
 
     def __init__(self, in_channels: int, num_classes: int, input_size: Sequence[int], deep_supervision: bool = False):

@@ -1,19 +1,20 @@
-"""What our networks ask of an image's size: at least 32 pixels an axis, and always the size that they were built for."""
+"""What our networks ask of an image's size: at least 16 pixels an axis, and always the size that they were built for."""
 
 from collections.abc import Sequence
 
 from torch import Tensor, nn
 
 STRIDE = 32
+SMALLEST = 16  # pixels: of smaller images most of what the network sees would be padding
 
 
 def check_input_size(network: str, input_size: Sequence[int]) -> tuple[int, int]:
-    """`input_size` as two integers of at least 32; a ValueError naming `network` where it is anything else."""
+    """`input_size` as two integers of at least 16; a ValueError naming `network` where it is anything else."""
     size = tuple(input_size)
-    if len(size) != 2 or min(size) < STRIDE:
+    if len(size) != 2 or min(size) < SMALLEST:
         raise ValueError(
-            f"{network}: got input_size {size}, wanted (H, W) of at least {STRIDE} each: "
-            "it is a 2-D network that halves its map five times. With nnU-Net use -c 2d and a larger patch_size in the plans"
+            f"{network}: got input_size {size}, wanted (H, W) of at least {SMALLEST} each: "
+            f"it is a 2-D network that pads them to multiples of {STRIDE}. With nnU-Net use -c 2d and a larger patch_size in the plans"
         )
     return int(size[0]), int(size[1])
 
