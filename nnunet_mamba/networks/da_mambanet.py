@@ -4,14 +4,14 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate, pad
+from torch.nn.functional import interpolate
 
 from nnunet_mamba.blocks.axial import AxialResidualBlock
 from nnunet_mamba.blocks.csag import ChannelSpatialAttentionGate
 from nnunet_mamba.blocks.multi_attention_mamba import MultiAttentionMamba
 from nnunet_mamba.blocks.scale_attention import ScaleAttention
 from nnunet_mamba.blocks.selective_kernel import SelectiveKernelConv, SelectiveKernelUnit
-from nnunet_mamba.networks.input_size import check_input, check_input_size, padded_size
+from nnunet_mamba.networks.input_size import check_input, check_input_size, padded, padded_size
 
 STEM_CHANNELS = 16
 STAGE_CHANNELS = (32, 64, 128, 256, 512)
@@ -63,7 +63,7 @@ class DAMambaNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
         check_input(self, x)
         height, width = self.input_size
-        x = self.stem(pad(x, (0, self.padded_size[1] - width, 0, self.padded_size[0] - height)))
+        x = self.stem(padded(x, self.padded_size))
         skips = []
         for stage in self.encoder:
             x, skip = stage(x)

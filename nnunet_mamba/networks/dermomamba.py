@@ -4,14 +4,13 @@ import re
 from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
-from torch.nn.functional import pad
 
 from nnunet_mamba.blocks.cbam import CBAM
 from nnunet_mamba.blocks.cross_scale_mamba import CrossScaleEncoder
 from nnunet_mamba.blocks.priority_attention import PriorityChannelAttention
 from nnunet_mamba.blocks.sweep_mamba import SweepMamba
 from nnunet_mamba.blocks.upsampling_decoder import UpsamplingDecoder
-from nnunet_mamba.networks.input_size import STRIDE, check_input, check_input_size, padded_size
+from nnunet_mamba.networks.input_size import STRIDE, check_input, check_input_size, padded, padded_size
 
 STEM_CHANNELS = 16
 STAGE_CHANNELS = (32, 64, 128, 256, 512)
@@ -61,7 +60,7 @@ class DermoMamba(nn.Module):
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
         check_input(self, x)
         height, width = self.input_size
-        x = self.stem(pad(x, (0, self.padded_size[1] - width, 0, self.padded_size[0] - height)))
+        x = self.stem(padded(x, self.padded_size))
         skips = []
         for stage, attention in zip(self.encoder, self.skips):
             x, skip = stage(x)

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad
 
 from nnunet_mamba.blocks.patches import PatchEmbedding, PatchExpanding, PatchMerging
 from nnunet_mamba.blocks.slice_scan import S3Block
-from nnunet_mamba.networks.input_size import check_channels, padded_size
+from nnunet_mamba.networks.input_size import check_channels, padded, padded_size
 
 SLICES = ((2, 2), (2, 4), (4, 2), (4, 4))  # (h, w) that the paper's search chooses from, a pair for every block
 DEFAULT_SLICES = (4, 4)
@@ -75,8 +74,7 @@ class SliceMamba(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         check_channels(self, x)
         height, width = x.shape[2:]
-        padded_height, padded_width = padded_size((height, width), PATCH << (len(self.dims) - 1))
-        x = self.embedding(pad(x, (0, padded_width - width, 0, padded_height - height)))
+        x = self.embedding(padded(x, padded_size((height, width), PATCH << (len(self.dims) - 1))))
         skips = []
         for stage, merge in zip(self.encoder, [*self.merging, nn.Identity()], strict=True):
             skips.append(x)
