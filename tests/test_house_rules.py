@@ -16,10 +16,11 @@ MAY_IMPORT = {
     "losses": set(),
     "evaluation": set(),
     "dataset_conversion": {"evaluation"},
-    "trainers": {"networks", "losses"},
+    "search": {"networks"},
+    "trainers": {"networks", "losses", "search"},
     "demo": {"evaluation", "dataset_conversion"},
     "ext": {"trainers"},
-    "cli": {"ops", "evaluation", "dataset_conversion", "demo"},
+    "cli": {"ops", "networks", "evaluation", "dataset_conversion", "demo", "search"},
 }
 WITHOUT_NNUNET = ("ops", "blocks", "networks", "losses")
 
