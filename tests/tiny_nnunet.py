@@ -11,6 +11,11 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from PIL import Image
 
 NAME = "Dataset009_Tiny"
+SMALL_SLICEMAMBA = {
+    "network_class_name": "nnunet_mamba.networks.SliceMamba",
+    "arch_kwargs": {"dims": [8, 16, 32, 64], "depths": [1] * 4, "depths_decoder": [1] * 4},
+    "_kw_requires_import": [],
+}
 
 
 def plans(patch_size=(32, 32), channels=1, batch_size=2):
@@ -120,6 +125,7 @@ def write(home: Path, cases, splits, patch_size=(32, 32), labels=("background", 
 def trainer(cls, environment, fold=0, device="cpu"):
     """A trainer as nnUNetv2_train makes it; the variables must be set in this process."""
     folder = Path(environment["nnUNet_preprocessed"]) / NAME
-    read = (json.loads((folder / f"{name}.json").read_text()) for name in ("nnUNetPlans", "dataset"))
-    plans, dataset = read
+    plans, dataset = (json.loads((folder / f"{name}.json").read_text()) for name in ("nnUNetPlans", "dataset"))
+    if "SliceMamba" in cls.__name__:
+        plans["configurations"]["2d"]["architecture"] = SMALL_SLICEMAMBA
     return cls(plans | {"continue_training": False}, "2d", fold, dataset, torch.device(device))

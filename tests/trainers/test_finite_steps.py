@@ -11,7 +11,14 @@ import torch
 from nnunet_mamba.ext import nnunet_mamba_trainers
 from nnunet_mamba.losses import ASFMLoss, GuideFusionLoss
 
-TRAINERS = ["DAMambaTrainer", "DermoMambaTrainer", "nnUNetTrainerASFM", "nnUNetTrainerGuideFusion"]
+TRAINERS = [
+    "DAMambaTrainer",
+    "DermoMambaTrainer",
+    "SliceMambaTrainer",
+    "SliceMambaSupernetTrainer",
+    "nnUNetTrainerASFM",
+    "nnUNetTrainerGuideFusion",
+]
 GOOD, NAN, INFINITE = 0.0, float("nan"), float("inf")
 
 
