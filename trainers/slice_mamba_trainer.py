@@ -82,6 +82,8 @@ class SliceMambaTrainer(SliceMambaRecipe):
             self.slicing = self.bare_network.slicing
 
     def on_train_start(self) -> None:
+        if not self.was_initialized:
+            self.initialize()
         # pretrained weights come with the slicing that they were trained with
         self.bare_network.set_slicing(self.slicing)
         super().on_train_start()

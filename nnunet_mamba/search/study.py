@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
-from pathlib import Path
+from time import sleep
 
 import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
@@ -11,6 +11,7 @@ from optuna.trial import TrialState
 
 JOURNAL = ".log"
 SECONDS_BETWEEN_HEARTBEATS = 60
+ATTEMPTS = 5
 
 
 def open_storage(storage: str) -> BaseStorage:
@@ -23,21 +24,29 @@ def open_storage(storage: str) -> BaseStorage:
     """
     from sqlalchemy.exc import SQLAlchemyError
 
-    try:
-        if "://" not in storage:
-            if not storage.endswith(JOURNAL):
-                raise ValueError("neither a URL nor a file name that ends in .log")
-            return JournalStorage(JournalFileBackend(storage))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            return RDBStorage(storage, heartbeat_interval=SECONDS_BETWEEN_HEARTBEATS)
-    except (SQLAlchemyError, optuna.exceptions.OptunaError, OSError, ImportError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(
-            f"storage: {storage!r} cannot be opened ({reason}). Wanted a URL such as sqlite:////a/folder/search.db or "
-            "postgresql://user:password@host/database, or a journal file such as /shared/search.log, in a folder that exists "
-            "and can be written, and for a database its Python driver"
-        ) from error
+    for left in reversed(range(ATTEMPTS)):
+        try:
+            return _open(storage)
+        except (SQLAlchemyError, optuna.exceptions.OptunaError, OSError, ImportError, ValueError) as error:
+            if left and isinstance(error, (SQLAlchemyError, optuna.exceptions.OptunaError)):
+                sleep(0.3)  # processes that start together make the same tables, and all but one fail
+                continue
+            reason = str(error).splitlines()[0]
+            raise ValueError(
+                f"storage: {storage!r} cannot be opened ({reason}). Wanted a URL such as sqlite:////a/folder/search.db or "
+                "postgresql://user:password@host/database, or a journal file such as /shared/search.log, in a folder that exists "
+                "and can be written, and for a database its Python driver"
+            ) from error
+
+
+def _open(storage: str) -> BaseStorage:
+    if "://" not in storage:
+        if not storage.endswith(JOURNAL):
+            raise ValueError("neither a URL nor a file name that ends in .log")
+        return JournalStorage(JournalFileBackend(storage))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return RDBStorage(storage, heartbeat_interval=SECONDS_BETWEEN_HEARTBEATS)
 
 
 def open_study(storage: BaseStorage, name: str, facts: Mapping[str, object]) -> optuna.Study:
