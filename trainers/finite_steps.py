@@ -27,7 +27,8 @@ class FiniteSteps(nnUNetTrainer):
 
     def _before_step(self, optimizer: Optimizer, args: tuple, kwargs: dict) -> None:
         # A scaler has looked at the gradients: where they are not finite it does not call the optimiser at all.
-        self._stepped = self.grad_scaler is not None or _finite(optimizer)
+        looked_at = self.grad_scaler is not None and self.grad_scaler.is_enabled()
+        self._stepped = looked_at or _finite(optimizer)
         if not self._stepped:
             optimizer.zero_grad(set_to_none=True)  # without gradients a step changes no weight, momentum or count
 
