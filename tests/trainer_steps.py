@@ -18,7 +18,6 @@ TRAINERS = (
     "nnUNetTrainerASFM",
     "nnUNetTrainerGuideFusion",
 )
-SMALL_SLICEMAMBA = {"network_class_name": "nnunet_mamba.networks.SliceMamba", "arch_kwargs": SIZES}
 
 
 def make_trainer(name: str, preprocessed: str | Path, results: str | Path, **settings):
@@ -32,7 +31,7 @@ def make_trainer(name: str, preprocessed: str | Path, results: str | Path, **set
     plans = json.loads((preprocessed / "nnUNetPlans.json").read_text()) | {"continue_training": False}
     plans["configurations"]["2d"] |= {"patch_size": [32, 32]} | settings
     if "Slice" in name:
-        plans["configurations"]["2d"]["architecture"] = SMALL_SLICEMAMBA
+        plans["configurations"]["2d"]["slicemamba"] = SIZES
     dataset = json.loads((preprocessed / "dataset.json").read_text())
     # in distributed training nnU-Net takes the device to be CUDA
     alone = mock.patch.object(distributed, "is_initialized", lambda: False)

@@ -1,14 +1,14 @@
 """nnUNetTrainerASFM: nnU-Net's own network and recipe with DA-MambaNet's loss."""
 
 import torch
-from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import nn
 
 from nnunet_mamba.losses import ASFMLoss
 from nnunet_mamba.trainers.deep_supervision import supervised
+from nnunet_mamba.trainers.robust_trainer import RobustTrainer
 
 
-class nnUNetTrainerASFM(nnUNetTrainer):
+class nnUNetTrainerASFM(RobustTrainer):
     """nnU-Net as it is, 2-D or 3-D, with `ASFMLoss` (Nguyen et al. 2025) in place of Dice and cross entropy."""
 
     def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict, device: torch.device = torch.device("cuda")):

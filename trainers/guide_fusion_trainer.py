@@ -1,14 +1,14 @@
 """nnUNetTrainerGuideFusion: nnU-Net's own network and recipe with DermoMamba's loss."""
 
 import torch
-from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import nn
 
 from nnunet_mamba.losses import GuideFusionLoss
 from nnunet_mamba.trainers.deep_supervision import supervised
+from nnunet_mamba.trainers.robust_trainer import RobustTrainer
 
 
-class GuidedTraining(nnUNetTrainer):
+class GuidedTraining(RobustTrainer):
     """A trainer with `GuideFusionLoss`, whose distances to boundaries are computed while the network runs."""
 
     def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict, device: torch.device = torch.device("cuda")):
