@@ -11,11 +11,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from PIL import Image
 
 NAME = "Dataset009_Tiny"
-SMALL_SLICEMAMBA = {
-    "network_class_name": "nnunet_mamba.networks.SliceMamba",
-    "arch_kwargs": {"dims": [8, 16, 32, 64], "depths": [1] * 4, "depths_decoder": [1] * 4},
-    "_kw_requires_import": [],
-}
+SMALL_SLICEMAMBA = {"dims": [8, 16, 32, 64], "depths": [1] * 4, "depths_decoder": [1] * 4}
 
 
 def plans(patch_size=(32, 32), channels=1, batch_size=2):
@@ -127,5 +123,5 @@ def trainer(cls, environment, fold=0, device="cpu"):
     folder = Path(environment["nnUNet_preprocessed"]) / NAME
     plans, dataset = (json.loads((folder / f"{name}.json").read_text()) for name in ("nnUNetPlans", "dataset"))
     if "SliceMamba" in cls.__name__:
-        plans["configurations"]["2d"]["architecture"] = SMALL_SLICEMAMBA
+        plans["configurations"]["2d"]["slicemamba"] = SMALL_SLICEMAMBA
     return cls(plans | {"continue_training": False}, "2d", fold, dataset, torch.device(device))

@@ -41,3 +41,27 @@ class GuidedTraining(RobustTrainer):
 
 class nnUNetTrainerGuideFusion(GuidedTraining):
     """nnU-Net as it is, 2-D or 3-D, with `GuideFusionLoss` (Hoang et al. 2025) in place of Dice and cross entropy."""
+
+
+class nnUNetTrainerGuideFusion_5epochs(nnUNetTrainerGuideFusion):
+    """nnUNetTrainerGuideFusion for 5 epochs."""
+
+    def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict, device: torch.device = torch.device("cuda")):
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        self.num_epochs = 5
+
+
+class nnUNetTrainerGuideFusion_50epochs(nnUNetTrainerGuideFusion):
+    """nnUNetTrainerGuideFusion for 50 epochs."""
+
+    def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict, device: torch.device = torch.device("cuda")):
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        self.num_epochs = 50
+
+
+class nnUNetTrainerGuideFusion_250epochs(nnUNetTrainerGuideFusion):
+    """nnUNetTrainerGuideFusion for 250 epochs."""
+
+    def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict, device: torch.device = torch.device("cuda")):
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        self.num_epochs = 250
