@@ -17,9 +17,10 @@ MAY_IMPORT = {
     "evaluation": set(),
     "dataset_conversion": {"evaluation"},
     "trainers": {"networks", "losses"},
+    "planning": {"networks", "losses"},
     "demo": {"evaluation", "dataset_conversion"},
     "ext": {"trainers"},
-    "cli": {"ops", "evaluation", "dataset_conversion", "demo"},
+    "cli": {"ops", "evaluation", "dataset_conversion", "demo", "planning"},
 }
 WITHOUT_NNUNET = ("ops", "blocks", "networks", "losses")
 

@@ -7,7 +7,7 @@ from importlib import import_module
 
 from nnunet_mamba import __version__
 
-COMMANDS = ("convert", "demo", "doctor")
+COMMANDS = ("convert", "demo", "doctor", "plan")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
