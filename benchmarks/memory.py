@@ -1,118 +1,124 @@
-"""How near `nnunet_mamba plan` comes to the memory that a training really takes.
+"""How near the estimate of `nnunet_mamba plan` comes to the memory that a training step really takes.
 
     python benchmarks/memory.py
     python benchmarks/memory.py --device cuda
 
-For ten pairs of patch and batch a network, and a few other numbers of channels and classes: the estimate, the measured peak of
-a whole training step, and their ratio. Each step runs in a process of its own, one after the other. On a CPU the peak is that
-of the process's resident memory, beyond what it had before the network was made; the kernels are compiled and everything is
-imported by then. On CUDA it is what torch had allocated at most, in mixed precision.
+For ten pairs of patch and batch a network, and a few other numbers of channels and classes. On a CPU the peak of the process's
+resident memory is measured, beyond what it had before the network was made, with everything imported and compiled by then: once
+with a malloc that gives freed memory back at once, so that what is resident is what is in use, and once with malloc as it is,
+as in a training. On CUDA what torch had allocated at most is measured, in mixed precision.
 """
 
 import argparse
+import ctypes
 import gc
 import json
 import os
-import subprocess
-import sys
+from multiprocessing import get_context
 from pathlib import Path
 
+import torch
+from measure import peak_of
+
+from nnunet_mamba.planning.memory import GIB, resident_bytes, training_bytes
+from nnunet_mamba.planning.recipes import RECIPES, TrainingStep
+
 RESULTS = Path(__file__).parent / "results"
-NETWORKS = ("da_mambanet", "dermomamba", "slicemamba")
 PAIRS = (  # in_channels, num_classes, patch, batch
-    (3, 2, (64, 64), 12),
-    (3, 2, (96, 128), 4),
-    (3, 2, (100, 140), 5),
-    (3, 2, (128, 128), 9),
+    (3, 2, (64, 64), 6),
+    (3, 2, (64, 96), 12),
+    (3, 2, (96, 128), 2),
+    (3, 2, (100, 140), 3),
+    (3, 2, (128, 128), 6),
+    (3, 2, (192, 160), 2),
     (3, 2, (192, 256), 2),
-    (3, 2, (192, 256), 7),
-    (3, 2, (224, 160), 6),
-    (3, 2, (256, 256), 4),
+    (3, 2, (192, 256), 4),
+    (3, 2, (256, 256), 2),
     (3, 2, (320, 448), 2),
-    (3, 2, (512, 384), 2),
-    (1, 1, (160, 160), 4),
-    (4, 4, (160, 224), 3),
-    (1, 9, (224, 224), 4),
-    (3, 20, (128, 192), 4),
+    (1, 1, (160, 160), 2),
+    (4, 4, (96, 224), 3),
+    (3, 20, (128, 192), 2),
 )
-# Freed memory goes back at once, so that the resident memory is what is in use: otherwise malloc keeps blocks below 32 MiB.
-MALLOC = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
-WARM_UP = (32, 32)
+GIVES_BACK = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
 STEPS = 2  # the first makes Adam's moments; the peak is in the second
 
 
-def measured_bytes(device: str, network: str, in_channels: int, num_classes: int, patch: tuple, batch: int) -> int:
-    """The peak of a training's second step, in a new process."""
-    arguments = [device, network, in_channels, num_classes, *patch, batch]
-    done = subprocess.run(
-        [sys.executable, __file__, "--one", *map(str, arguments)],
-        env=os.environ | MALLOC | {"OMP_WAIT_POLICY": "PASSIVE"},
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode:
-        raise RuntimeError(f"measuring {arguments} ended with status {done.returncode}: {done.stderr.strip()}")
-    return int(done.stdout.split()[-1])
+def measured_bytes(device: str, network: str, pairs: tuple, malloc: dict[str, str] = {}) -> list[int]:
+    """The peak of a training for each of `pairs`, all in one process, which begins with `malloc` in its environment."""
+    kept = {name: os.environ.pop(name) for name in GIVES_BACK if name in os.environ}
+    os.environ |= malloc
+    try:
+        with get_context("spawn").Pool(1) as pool:
+            return pool.apply(_measure, (device, network, pairs))
+    finally:
+        for name in malloc:
+            del os.environ[name]
+        os.environ |= kept
 
 
-def measure(device: str, network: str, *numbers: str) -> int:
-    """In a process of its own: the peak, beyond what there was before the network."""
-    import torch
+def _measure(device: str, network: str, pairs: tuple) -> list[int]:
+    _train(device, network, 3, 2, (32, 32), 2)  # imports and compiles what there is
+    return [_peak(device, network, *pair) for pair in pairs]
 
-    from nnunet_mamba.planning.recipes import TrainingStep
 
-    in_channels, num_classes, height, width, batch = map(int, numbers)
-    TrainingStep(network, in_channels, num_classes, WARM_UP, device)(2)
-    gc.collect()
-    if device == "cuda":
-        torch.cuda.synchronize()
-        before = torch.cuda.memory_allocated()
-        torch.cuda.reset_peak_memory_stats()
-    else:
-        before = _status("VmRSS")
-        Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts anew
-    step = TrainingStep(network, in_channels, num_classes, (height, width), device)
+def _train(device: str, network: str, in_channels: int, num_classes: int, patch: tuple, batch: int) -> None:
+    step = TrainingStep(network, in_channels, num_classes, patch, device)
     for _ in range(STEPS):
         step(batch)
-    return (torch.cuda.max_memory_allocated() if device == "cuda" else _status("VmHWM")) - before
 
 
-def _status(key: str) -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(key):
-            return int(line.split()[1]) * 1024
-    raise RuntimeError(f"/proc/self/status has no {key}: memory can be measured on Linux only")
+def _peak(device: str, *case) -> int:
+    gc.collect()
+    if device == "cpu":
+        ctypes.CDLL(None).malloc_trim(0)  # what the pair before has left
+        return peak_of(lambda: _train(device, *case))
+    torch.cuda.synchronize()
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    _train(device, *case)
+    return torch.cuda.max_memory_allocated() - before
+
+
+def compare(device: str, network: str) -> list[dict]:
+    """The rows of a network: estimates and measurements in bytes, and estimate over measurement."""
+    rows = [dict(zip(("network", "in_channels", "num_classes", "patch", "batch"), (network, *pair))) for pair in PAIRS]
+    if device == "cpu":
+        kinds = {"in_use": (training_bytes, GIVES_BACK), "resident": (resident_bytes, {})}
+    else:
+        kinds = {"in_use": (training_bytes, {})}
+    for kind, (estimate, malloc) in kinds.items():
+        for row, pair, measured in zip(rows, PAIRS, measured_bytes(device, network, PAIRS, malloc), strict=True):
+            estimated = estimate(network, *pair)
+            row[kind] = {"estimated": estimated, "measured": measured, "ratio": round(estimated / measured, 4)}
+    return rows
+
+
+def table(rows: list[dict]) -> str:
+    """GiB estimated and measured, and their ratio."""
+    lines = []
+    for row in rows:
+        height, width = row["patch"]
+        line = f"{row['network']:12} {row['in_channels']:>2} -> {row['num_classes']:<2} {height:>4} x {width:<4} {row['batch']:>3}"
+        for kind in ("in_use", "resident"):
+            if kind in row:
+                estimated, measured = (row[kind][key] / GIB for key in ("estimated", "measured"))
+                line += f"   {kind}: {estimated:6.3f} / {measured:6.3f} = {row[kind]['ratio']:.3f}"
+        lines.append(line)
+    return "\n".join(lines)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=NETWORKS)
-    parser.add_argument("--one", nargs=7, help=argparse.SUPPRESS)
+    parser.add_argument("--networks", nargs="+", choices=list(RECIPES), default=list(RECIPES))
     args = parser.parse_args()
-    if args.one:
-        print(measure(*args.one))
-        return
-    from nnunet_mamba.planning.memory import GIB, training_bytes
-
-    rows = []
-    print(f"{'network':12} {'in -> out':>9} {'patch':>9} {'batch':>5} {'estimate':>10} {'measured':>10} {'ratio':>6}")
-    for network in args.networks:
-        for in_channels, num_classes, patch, batch in PAIRS:
-            estimate = training_bytes(network, in_channels, num_classes, patch, batch)
-            measured = measured_bytes(args.device, network, in_channels, num_classes, patch, batch)
-            rows.append(
-                {"network": network, "in_channels": in_channels, "num_classes": num_classes, "patch": patch, "batch": batch}
-                | {"estimated_bytes": estimate, "measured_bytes": measured, "ratio": round(estimate / measured, 3)}
-            )
-            print(
-                f"{network:12} {in_channels:>3} -> {num_classes:>2} {patch[0]:>5}x{patch[1]:<3} {batch:>5} "
-                f"{estimate / GIB:>6.2f} GiB {measured / GIB:>6.2f} GiB {estimate / measured:>6.3f}",
-                flush=True,
-            )
     file = RESULTS / f"memory_{args.device}.json"
-    file.write_text(json.dumps({"rows": rows}, indent=1) + "\n")
-    print(f"ratios from {min(row['ratio'] for row in rows)} to {max(row['ratio'] for row in rows)}; written to {file}")
+    for network in args.networks:
+        rows = compare(args.device, network)
+        print(table(rows), flush=True)
+        others = [row for row in json.loads(file.read_text()) if row["network"] != network] if file.exists() else []
+        file.write_text("[\n " + ",\n ".join(json.dumps(row) for row in others + rows) + "\n]\n")
+    print(f"written to {file}")
 
 
 if __name__ == "__main__":

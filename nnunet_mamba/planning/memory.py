@@ -34,3 +34,8 @@ def _training_bytes(network: str, in_channels: int, num_classes: int, patch_size
         step(batch_size)
 
     return peak_bytes(step_of_a_training)
+
+
+def resident_bytes(network: str, in_channels: int, num_classes: int, patch_size: Sequence[int], batch_size: int) -> int:
+    """x"""
+    return training_bytes(network, in_channels, num_classes, patch_size, batch_size)

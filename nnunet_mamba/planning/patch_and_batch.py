@@ -26,7 +26,7 @@ def patches_to_try(median_shape: Sequence[float], spacing: Sequence[float]) -> l
     patches = [tuple(patch)]
     while max(patch) > 1:
         share = [length / median if length > 1 else 0 for length, median in zip(patch, median_shape)]
-        patch[int(np.argmax(share))] -= 1
+        patch[int(np.argsort(share, kind="stable")[-1])] -= 1
         patches.append(tuple(patch))
     return [(height * STRIDE, width * STRIDE) for height, width in patches]
 
