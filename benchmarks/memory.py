@@ -25,19 +25,18 @@ from nnunet_mamba.planning.recipes import RECIPES, TrainingStep
 
 RESULTS = Path(__file__).parent / "results"
 PAIRS = (  # in_channels, num_classes, patch, batch
-    (3, 2, (64, 64), 6),
-    (3, 2, (64, 96), 12),
+    (3, 2, (64, 64), 2),
+    (3, 2, (64, 64), 8),
+    (3, 2, (64, 96), 5),
     (3, 2, (96, 128), 2),
-    (3, 2, (100, 140), 3),
-    (3, 2, (128, 128), 6),
+    (3, 2, (100, 140), 2),
+    (3, 2, (128, 128), 3),
+    (3, 2, (160, 96), 4),
     (3, 2, (192, 160), 2),
     (3, 2, (192, 256), 2),
-    (3, 2, (192, 256), 4),
-    (3, 2, (256, 256), 2),
-    (3, 2, (320, 448), 2),
-    (1, 1, (160, 160), 2),
-    (4, 4, (96, 224), 3),
-    (3, 20, (128, 192), 2),
+    (3, 2, (320, 256), 2),
+    (1, 1, (96, 96), 4),
+    (3, 20, (96, 128), 3),
 )
 GIVES_BACK = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
 STEPS = 2  # the first makes Adam's moments; the peak is in the second

@@ -1,6 +1,5 @@
 """The memory that is counted: exact for work whose tensors one can count, near the measured peak for the networks."""
 
-import json
 import os
 import subprocess
 import sys
@@ -14,23 +13,28 @@ from nnunet_mamba.planning.memory import training_bytes
 
 MIB = 2**20
 GIVES_BACK = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
-MEASURE = """
-import sys
+NETWORKS = ("da_mambanet", "dermomamba", "slicemamba")
+CASES = ((3, 2, (64, 96), 2), (1, 5, (32, 100), 3))
+MEASURE = f"""
+import gc, json
 from pathlib import Path
 from nnunet_mamba.planning.recipes import TrainingStep
 
 def status(key):
     return next(int(line.split()[1]) * 1024 for line in Path("/proc/self/status").open() if line.startswith(key))
 
-network, *cases = sys.argv[1:]
-for case in ["3,2,32,32,2", *cases]:
-    in_channels, num_classes, height, width, batch = map(int, case.split(","))
+def peak(*case, batch):
+    gc.collect()
     before = status("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")
-    step = TrainingStep(network, in_channels, num_classes, (height, width))
+    step = TrainingStep(*case)
     step(batch), step(batch)
-    print(status("VmHWM") - before)
-    del step
+    return status("VmHWM") - before
+
+for network in {NETWORKS}:
+    peak(network, 3, 2, (32, 32), batch=2)
+    for *case, batch in {CASES}:
+        print("PEAK", network, peak(network, *case, batch=batch))
 """
 
 
@@ -70,19 +74,15 @@ def test_counted(work, mib):
     assert peak_bytes(work) == pytest.approx(mib * MIB, abs=200)
 
 
-@pytest.mark.parametrize("network", ["da_mambanet", "dermomamba", "slicemamba"])
 @pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="the peak of resident memory is Linux's")
-def test_near_what_a_training_step_takes(network):
-    cases = [(3, 2, 64, 96, 4), (1, 5, 96, 100, 3)]
-    done = subprocess.run(
-        [sys.executable, "-c", MEASURE, network, *(",".join(map(str, case)) for case in cases)],
-        env=os.environ | GIVES_BACK,
-        capture_output=True,
-        text=True,
-    )
+def test_near_what_a_training_step_takes():
+    done = subprocess.run([sys.executable, "-c", MEASURE], env=os.environ | GIVES_BACK, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    for (*channels, height, width, batch), measured in zip(cases, done.stdout.split()[-len(cases) :], strict=True):
-        assert training_bytes(network, *channels, (height, width), batch) == pytest.approx(int(measured), rel=0.2)
+    measured = [line.split()[1:] for line in done.stdout.splitlines() if line.startswith("PEAK")]
+    expected = [(network, case) for network in NETWORKS for case in CASES]
+    for (network, case), (of, peak) in zip(expected, measured, strict=True):
+        assert of == network
+        assert training_bytes(network, *case) == pytest.approx(int(peak), rel=0.2), (network, case)
 
 
 def test_counting_leaves_nothing_fake_behind():

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from nnunet_mamba.cli.main import main
+from nnunet_mamba.planning import planner
 from nnunet_mamba.planning.budget import OUTSIDE
 from nnunet_mamba.planning.memory import GIB
 
@@ -47,6 +48,16 @@ def dataset(tmp_path, monkeypatch):
     return folder
 
 
+@pytest.fixture
+def quick(monkeypatch):
+    """An estimate that takes no time."""
+
+    def line(network, in_channels, num_classes, patch_size, batch_size):
+        return 100_000_000 + 10_000 * np.prod(patch_size) * batch_size
+
+    monkeypatch.setattr(planner, "training_bytes", line)
+
+
 def plan(*more, network="dermomamba"):
     return main(["plan", "-d", "7", "--network", network, *map(str, more)])
 
@@ -72,15 +83,19 @@ def test_plans_fit_the_memory_and_nnunet_takes_them(dataset, capsys):
     done = subprocess.run([str(SCRIPTS / preprocess[0]), *preprocess[1:], "-np", "1"], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     code = f"""
-import json, torch
+import torch
+from batchgenerators.utilities.file_and_folder_operations import save_json
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.run.run_training import get_trainer_from_args
 for trainer in ("DermoMambaTrainer", "nnUNetTrainer"):  # nnU-Net's own network fits the patch as well
     trainer = get_trainer_from_args("7", "2d", 0, trainer, {name!r}, device=torch.device("cpu"))
     trainer.initialize()
     target = [torch.zeros(2, 1, *(round(64 * s[0]), round(96 * s[1]))) for s in trainer._get_deep_supervision_scales() or [(1, 1)]]
+    trainer.on_train_epoch_start()
     loss = trainer.train_step({{"data": torch.randn(2, 1, 64, 96), "target": target if trainer.enable_deep_supervision else target[0]}})
     assert torch.isfinite(torch.as_tensor(loss["loss"]))
+    save_json(trainer.plans_manager.plans, trainer.output_folder_base + "/plans.json")
+    save_json(trainer.dataset_json, trainer.output_folder_base + "/dataset.json")
     trainer.save_checkpoint(trainer.output_folder + "/checkpoint_final.pth")
     predictor = nnUNetPredictor(device=torch.device("cpu"), use_mirroring=False)
     predictor.initialize_from_trained_model_folder(trainer.output_folder_base, (0,))
@@ -94,7 +109,7 @@ for trainer in ("DermoMambaTrainer", "nnUNetTrainer"):  # nnU-Net's own network 
     assert "Preprocessed already" in capsys.readouterr().out
 
 
-def test_more_memory_a_larger_plan(dataset):
+def test_more_memory_a_larger_plan(dataset, quick):
     change(dataset / "dataset_fingerprint.json", shapes_after_crop=[[1, 100, 180]] * 12)
     raw = Path(os.environ["nnUNet_raw"], dataset.name, "dataset.json")
     change(raw, numTraining=500)
@@ -107,21 +122,21 @@ def test_more_memory_a_larger_plan(dataset):
     assert pixels == sorted(set(pixels))
 
 
-def test_the_least_memory_is_said_and_does(dataset, capsys):
+def test_the_least_memory_is_said(dataset, quick, capsys):
     assert plan("--gpu-memory", 0.51) == 1
     said = capsys.readouterr().err
     assert "got 0.51 GiB of GPU memory, wanted at least 0.6: the smallest patch, 32x32, with a batch of 2" in said
     assert [file.name for file in dataset.glob("*Plans*")] == []
 
 
-def test_images_with_depth_are_planned_2d_alone(dataset):
+def test_images_with_depth_are_planned_2d_alone(dataset, quick):
     change(dataset / "dataset_fingerprint.json", spacings=[[3.0, 1.0, 1.0]] * 12, shapes_after_crop=[[20, 60, 64]] * 12)
     assert plan("--gpu-memory", 0.8, "-p", "flat") == 0
     plans = json.loads((dataset / "flat.json").read_text())
     assert list(plans["configurations"]) == ["2d"] and plans["configurations"]["2d"]["patch_size"] == [64, 64]
 
 
-def test_preprocessed_data_is_shared_only_where_it_is_the_same(dataset):
+def test_preprocessed_data_is_shared_only_where_it_is_the_same(dataset, quick):
     assert plan("--gpu-memory", 0.8, "-p", "mine") == 0
     other = json.loads((dataset / "mine.json").read_text())
     other["configurations"]["2d"]["spacing"] = [2.0, 2.0]
