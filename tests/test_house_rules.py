@@ -16,11 +16,12 @@ MAY_IMPORT = {
     "losses": set(),
     "evaluation": set(),
     "dataset_conversion": {"evaluation"},
-    "trainers": {"networks", "losses"},
+    "search": {"networks"},
+    "trainers": {"networks", "losses", "search"},
     "planning": {"networks", "losses"},
     "demo": {"evaluation", "dataset_conversion"},
     "ext": {"trainers"},
-    "cli": {"ops", "evaluation", "dataset_conversion", "demo", "planning"},
+    "cli": {"ops", "networks", "evaluation", "dataset_conversion", "demo", "planning", "search"},
 }
 WITHOUT_NNUNET = ("ops", "blocks", "networks", "losses")
 

@@ -14,7 +14,8 @@ class SliceScan2D(SS2D):
     """SS2D that walks the map in slices, so that neighbours stay close in the sequence.
 
     The published code puts maps that are not square together wrongly and refuses those that the slices do not divide; here
-    results stay at their positions whatever the walk, and the last slice may be narrower.
+    results stay at their positions whatever the walk, and the last slice may be narrower. The slices are part of `state_dict`:
+    weights know by which walk they were trained. (0, 0) there stands for weights of another walk, and changes nothing.
 
     Args:
         slices: (h, w), the rows of a horizontal and the columns of a vertical slice.
@@ -28,6 +29,13 @@ class SliceScan2D(SS2D):
 
     def orders(self, height: int, width: int, device: torch.device) -> Tensor:
         return slice_scan_orders(height, width, *self.slices, device)
+
+    def get_extra_state(self) -> Tensor:
+        return torch.tensor(self.slices)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        if state.any():
+            self.slices = tuple(state.tolist())
 
     def extra_repr(self) -> str:
         return f"slices={self.slices}"
@@ -45,6 +53,10 @@ class S3Block(nn.Module):
         self.norm = nn.LayerNorm(dim, eps=1e-6)
         self.scan = SliceScan2D(dim, slices)
         self.drop_path = DropPath(drop_path)
+
+    @property
+    def slices(self) -> tuple[int, int]:
+        return self.scan.slices
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.drop_path(self.scan(self.norm(x)))

@@ -7,7 +7,7 @@ from importlib import import_module
 
 from nnunet_mamba import __version__
 
-COMMANDS = ("convert", "demo", "doctor", "plan")
+COMMANDS = ("convert", "demo", "doctor", "import-weights", "plan", "search")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -18,7 +18,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"nnunet_mamba {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name in COMMANDS:
-        module = import_module(f"nnunet_mamba.cli.{name}")
+        module = import_module(f"nnunet_mamba.cli.{name.replace('-', '_')}")
         summary = module.__doc__.splitlines()[0]
         command = commands.add_parser(name, help=summary, description=summary)
         module.add_arguments(command)

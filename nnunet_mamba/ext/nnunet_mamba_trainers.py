@@ -18,6 +18,18 @@ from nnunet_mamba.trainers.dermo_mamba_trainer import (
     DermoMambaTrainer_250epochs,
 )
 from nnunet_mamba.trainers.guide_fusion_trainer import nnUNetTrainerGuideFusion
+from nnunet_mamba.trainers.slice_mamba_supernet_trainer import (
+    SliceMambaSupernetTrainer,
+    SliceMambaSupernetTrainer_5epochs,
+    SliceMambaSupernetTrainer_50epochs,
+    SliceMambaSupernetTrainer_250epochs,
+)
+from nnunet_mamba.trainers.slice_mamba_trainer import (
+    SliceMambaTrainer,
+    SliceMambaTrainer_5epochs,
+    SliceMambaTrainer_50epochs,
+    SliceMambaTrainer_250epochs,
+)
 
 __all__ = [
     "DAMambaTrainer",
@@ -29,6 +41,14 @@ __all__ = [
     "DermoMambaTrainer_5epochs",
     "DermoMambaTrainer_50epochs",
     "DermoMambaTrainer_250epochs",
+    "SliceMambaSupernetTrainer",
+    "SliceMambaSupernetTrainer_5epochs",
+    "SliceMambaSupernetTrainer_50epochs",
+    "SliceMambaSupernetTrainer_250epochs",
+    "SliceMambaTrainer",
+    "SliceMambaTrainer_5epochs",
+    "SliceMambaTrainer_50epochs",
+    "SliceMambaTrainer_250epochs",
     "nnUNetTrainerASFM",
     "nnUNetTrainerGuideFusion",
 ]

@@ -15,7 +15,7 @@ from nnunet_mamba.networks.input_size import STRIDE, check_input, check_input_si
 
 STEM_CHANNELS = 16
 STAGE_CHANNELS = (32, 64, 128, 256, 512)
-DEEPER_HEAD = re.compile(r"seg_layers\.[1-4]\.")
+DEEPER_HEAD = re.compile(r"heads\.seg_layers\.[1-4]\.")
 
 
 class DermoMamba(nn.Module):
@@ -56,7 +56,8 @@ class DermoMamba(nn.Module):
         self.decoder = nn.ModuleList(UpsamplingDecoder(after, before) for before, after in stages)
         supervised = widths[:-1] if deep_supervision else widths[:1]
         # the name that nnU-Net's -pretrained_weights leaves out
-        self.seg_layers = nn.ModuleList(nn.Conv2d(width, num_classes, 1) for width in supervised)
+        heads = (nn.Conv2d(width, num_classes, 1) for width in supervised)
+        self.heads = nn.ModuleDict({"seg_layers": nn.ModuleList(heads)})
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
         check_input(self, x)
@@ -71,20 +72,20 @@ class DermoMamba(nn.Module):
         for block, skip in reversed(list(zip(self.decoder, skips))):
             x = block(x, skip)
             maps.append(x)
-        logits = [self._logits(stage, x) for stage, x in zip(range(len(self.seg_layers)), reversed(maps))]
+        logits = [self._logits(stage, x) for stage, x in zip(range(len(self.heads["seg_layers"])), reversed(maps))]
         return logits if self.deep_supervision else logits[0]
 
     def _logits(self, stage: int, x: Tensor) -> Tensor:
         """Of decoder stage `stage`, cropped to what nnU-Net makes of a target at that scale."""
         height, width = (round(length / 2**stage) for length in self.input_size)
-        return self.seg_layers[stage](x)[..., :height, :width]
+        return self.heads["seg_layers"][stage](x)[..., :height, :width]
 
     def load_state_dict(self, state_dict: Mapping[str, Tensor], *args, **kwargs):
         """As of any module, but a network built without deep supervision leaves out the heads that it does not have.
 
         nnU-Net predicts with such a network, whatever it trained with.
         """
-        if len(self.seg_layers) == 1:
+        if len(self.heads["seg_layers"]) == 1:
             state_dict = {name: tensor for name, tensor in state_dict.items() if not DEEPER_HEAD.match(name)}
         return super().load_state_dict(state_dict, *args, **kwargs)
 

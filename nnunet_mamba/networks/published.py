@@ -106,7 +106,7 @@ DERMOMAMBA = (
     (r"^b1\.", "sweep_mamba."),
     (r"^b2\.", "channel_attention."),
     (r"^d(\d)\.", lambda m: f"decoder.{int(m[1]) - 1}."),
-    (r"^conv_out\.", "seg_layers.0."),
+    (r"^conv_out\.", "heads.seg_layers.0."),
 )
 SLICEMAMBA = (
     (r"^smunet\.", ""),
@@ -119,7 +119,7 @@ SLICEMAMBA = (
     (r"^layers_up\.(\d)\.blocks\.", r"decoder.\1."),
     (r"^layers_up\.(\d)\.upsample\.", lambda m: f"expanding.{int(m[1]) - 1}."),
     (r"^final_up\.", "final_expanding."),
-    (r"^final_conv\.", "seg_layers."),
+    (r"^final_conv\.", "head.seg_layers."),
 )
 _TABLES = {"DAMambaNet": DA_MAMBANET, "DermoMamba": DERMOMAMBA, "SliceMamba": SLICEMAMBA}
 
@@ -137,7 +137,7 @@ def load_published_state_dict(network: nn.Module, state_dict: Mapping[str, Tenso
     table = _TABLES.get(type(network).__name__)
     if table is None:
         raise ValueError(f"network: got {type(network).__name__}, wanted one of {', '.join(_TABLES)}")
-    ours = network.state_dict()
+    ours = {name: tensor for name, tensor in network.state_dict().items() if not is_setting(name)}
     theirs = {translate(name, table): (name, tensor) for name, tensor in state_dict.items()}
     problems = [f"missing: {name}" for name in ours if name not in theirs]
     problems += [f"unknown: {name}" for key, (name, _) in theirs.items() if key not in ours]
@@ -152,7 +152,8 @@ def load_published_state_dict(network: nn.Module, state_dict: Mapping[str, Tenso
             f"state_dict does not fit this {type(network).__name__} (channels, classes and input_size must be the "
             f"weights' own): {'; '.join(problems[:5])}{more}"
         )
-    network.load_state_dict({key: tensor for key, (_, tensor) in theirs.items()})
+    settings = {name: tensor for name, tensor in network.state_dict().items() if is_setting(name)}
+    network.load_state_dict({key: tensor for key, (_, tensor) in theirs.items()} | settings)
 
 
 def translate(name: str, table) -> str:
@@ -160,3 +161,8 @@ def translate(name: str, table) -> str:
     for pattern, replacement in table:
         name = re.sub(pattern, replacement, name)
     return name
+
+
+def is_setting(name: str) -> bool:
+    """Whether an entry of a state dict is no weight but a setting of ours, such as the slices of a scan."""
+    return name.endswith("_extra_state")

@@ -1,6 +1,7 @@
 """SliceMamba (Fan et al., IEEE JBHI 2025): a Mamba U-Net that scans its maps in slices."""
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
@@ -50,8 +51,10 @@ class SliceMamba(nn.Module):
         self.depths, self.depths_decoder, self.dims = tuple(depths), tuple(depths_decoder), tuple(dims)
         _check_widths(self.depths, self.depths_decoder, self.dims)
         blocks = sum(self.depths) + sum(self.depths_decoder)
-        self.slicing = check_slicing([DEFAULT_SLICES] * blocks if slicing is None else slicing, blocks)
-        slices = iter(self.slicing)
+        slices = iter(check_slicing([DEFAULT_SLICES] * blocks if slicing is None else slicing, blocks))
+        # number of the first block of each stage: number of the stage, those of the decoder after those of the encoder
+        starts = accumulate((*self.depths, *self.depths_decoder), initial=0)
+        self._begins = {start: stage for stage, start in enumerate(starts)}
         rates = torch.linspace(0, drop_path, sum(self.depths)).tolist()
         rates_decoder = torch.linspace(0, drop_path, sum(self.depths_decoder)).flip(0).tolist()
         rate = iter(rates + rates_decoder)
@@ -66,26 +69,59 @@ class SliceMamba(nn.Module):
         self.decoder = nn.ModuleList(stage(dim, depth) for dim, depth in zip(upwards, self.depths_decoder, strict=True))
         self.expanding = nn.ModuleList(PatchExpanding(dim, dim // 2, 2) for dim in upwards[:-1])
         self.final_expanding = PatchExpanding(self.dims[0], self.dims[0] // PATCH, PATCH)
-        self.seg_layers = nn.Conv2d(self.dims[0] // PATCH, num_classes, 1)
+        # nnU-Net leaves out what is named so when it loads pretrained weights
+        self.head = nn.ModuleDict({"seg_layers": nn.Conv2d(self.dims[0] // PATCH, num_classes, 1)})
+        self.places = [block for blocks in [*self.encoder, *self.decoder] for block in blocks]
         self.apply(_initialise)
 
     def _block(self, dim: int, slices: tuple[int, int], drop_path: float) -> nn.Module:
         return S3Block(dim, slices, drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
+        maps = self.enter(x)
+        for place in range(len(self.places)):
+            maps = self.advance(maps, place)
+        return self.leave(maps, x.shape[2:])
+
+    def enter(self, x: Tensor) -> tuple[Tensor, ...]:
+        """What the first block gets: maps (B, H', W', C), the present one first and then the skips, the deepest first."""
         check_channels(self, x)
         height, width = x.shape[2:]
         padded_height, padded_width = padded_size((height, width), PATCH << (len(self.dims) - 1))
-        x = self.embedding(pad(x, (0, padded_width - width, 0, padded_height - height)))
-        skips = []
-        for stage, merge in zip(self.encoder, [*self.merging, nn.Identity()], strict=True):
-            skips.append(x)
-            x = merge(stage(x))
-        x = self.decoder[0](x)
-        for expand, stage in zip(self.expanding, list(self.decoder)[1:], strict=True):
-            x = stage(expand(x + skips.pop()))
-        logits = self.seg_layers(self.final_expanding(x).permute(0, 3, 1, 2))
-        return logits[..., :height, :width]
+        return (self.embedding(pad(x, (0, padded_width - width, 0, padded_height - height))),)
+
+    def advance(self, maps: tuple[Tensor, ...], place: int) -> tuple[Tensor, ...]:
+        """What block number `place` makes of the maps, with the change of resolution before it.
+
+        `forward` block by block serves the search, in which candidates share their first blocks.
+        """
+        x, *skips = maps
+        stage = self._begins.get(place, 0)
+        if 0 < stage < len(self.dims):
+            x = self.merging[stage - 1](x)
+            skips = [x, *skips]
+        elif stage > len(self.dims):
+            x = self.expanding[stage - len(self.dims) - 1](x + skips.pop(0))
+        return (self.places[place](x), *skips)
+
+    def leave(self, maps: tuple[Tensor, ...], size: Sequence[int]) -> Tensor:
+        """The logits (B, num_classes, *size) of the last block's maps."""
+        logits = self.head["seg_layers"](self.final_expanding(maps[0]).permute(0, 3, 1, 2))
+        return logits[..., : size[0], : size[1]]
+
+    @property
+    def slicing(self) -> tuple[tuple[int, int], ...]:
+        """The slices of each block, those of the encoder first. They are part of `state_dict`."""
+        return tuple(block.slices for block in self.places)
+
+    def set_slicing(self, slicing: Sequence[Sequence[int]]) -> None:
+        """Walk the maps by other slices; the weights stay.
+
+        Raises:
+            ValueError: `slicing` is not a pair of positive integers for each block.
+        """
+        for block, slices in zip(self.places, check_slicing(slicing, len(self.places)), strict=True):
+            block.scan.slices = slices
 
 
 class SliceMambaSupernet(SliceMamba):
@@ -100,7 +136,6 @@ class SliceMambaSupernet(SliceMamba):
     def __init__(self, in_channels: int, num_classes: int, choices: Sequence[Sequence[int]] = SLICES, **sizes):
         self.choices = check_slicing(choices, len(choices))
         super().__init__(in_channels, num_classes, **sizes)
-        self.places = [place for stage in [*self.encoder, *self.decoder] for place in stage]
         self.set_path([0] * len(self.places))
 
     def _block(self, dim: int, slices: tuple[int, int], drop_path: float) -> nn.Module:
@@ -120,6 +155,18 @@ class SliceMambaSupernet(SliceMamba):
         for place, choice in zip(self.places, path, strict=True):
             place.chosen = choice
 
+    def set_slicing(self, slicing: Sequence[Sequence[int]]) -> None:
+        """Choose the block with these slices at each place.
+
+        Raises:
+            ValueError: `slicing` is not one of `choices` for each place.
+        """
+        pairs = check_slicing(slicing, len(self.places))
+        for place, pair in enumerate(pairs):
+            if pair not in self.choices:
+                raise ValueError(f"slicing: got {pair} for block {place}, wanted one of {', '.join(map(str, self.choices))}")
+        self.set_path([self.choices.index(pair) for pair in pairs])
+
     def slicing_of(self, path: Sequence[int]) -> list[tuple[int, int]]:
         """What `SliceMamba` takes as `slicing`."""
         return [self.choices[choice] for choice in path]
@@ -129,6 +176,10 @@ class _Place(nn.ModuleList):
     """The blocks to choose from at one place."""
 
     chosen = 0
+
+    @property
+    def slices(self) -> tuple[int, int]:
+        return self[self.chosen].slices
 
     def forward(self, x: Tensor) -> Tensor:
         return self[self.chosen](x)

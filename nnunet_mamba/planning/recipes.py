@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
-from nnunetv2.training.loss.compound_losses import DC_and_CE_loss
+from nnunetv2.training.loss.compound_losses import DC_and_BCE_loss, DC_and_CE_loss
 from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
 from torch import Tensor, nn
 
@@ -13,12 +13,14 @@ from nnunet_mamba.networks import DAMambaNet, DermoMamba, SliceMamba
 
 
 class Recipe(NamedTuple):
-    """A trainer's name and its network's, and how they are made: `network(in_channels, num_classes, patch_size)`, `loss()`."""
+    """A trainer's name and its network's, and how they are made: `network(in_channels, num_classes, patch_size)`,
+    `loss(num_classes)`.
+    """
 
     trainer: str
     name: str
     network: Callable[[int, int, Sequence[int]], nn.Module]
-    loss: Callable[[], Callable[[Tensor | list[Tensor], Tensor], Tensor]]
+    loss: Callable[[int], nn.Module]
 
 
 class _Summed(nn.Module):
@@ -32,18 +34,20 @@ class _Summed(nn.Module):
         return sum(self.loss(output, target) for output in outputs)
 
 
-def _nnunets_loss() -> nn.Module:
-    dice = {"batch_dice": True, "smooth": 1e-5, "do_bg": False, "ddp": False}
+def _nnunets_loss(num_classes: int) -> nn.Module:
+    dice = {"batch_dice": True, "smooth": 1e-5, "do_bg": num_classes == 1, "ddp": False}
+    if num_classes == 1:  # a region
+        return DC_and_BCE_loss({}, dice, dice_class=MemoryEfficientSoftDiceLoss)
     return DC_and_CE_loss(dice, {}, dice_class=MemoryEfficientSoftDiceLoss)
 
 
 RECIPES = {
-    "da_mambanet": Recipe("DAMambaTrainer", "DAMambaNet", DAMambaNet, _Summed),
+    "da_mambanet": Recipe("DAMambaTrainer", "DAMambaNet", DAMambaNet, lambda classes: _Summed()),
     "dermomamba": Recipe(
         "DermoMambaTrainer",
         "DermoMamba",
         lambda channels, classes, size: DermoMamba(channels, classes, size, deep_supervision=False),
-        GuideFusionLoss,
+        lambda classes: GuideFusionLoss(),
     ),
     "slicemamba": Recipe(
         "SliceMambaTrainer", "SliceMamba", lambda channels, classes, size: SliceMamba(channels, classes), _nnunets_loss
@@ -66,7 +70,7 @@ class TrainingStep:
         self.in_channels, self.num_classes, self.patch_size, self.device = in_channels, num_classes, tuple(patch_size), device
         with torch.device(device):
             self.network = recipe.network(in_channels, num_classes, self.patch_size).train()
-        self.loss = recipe.loss()
+        self.loss = recipe.loss(num_classes)
         self.optimizer = torch.optim.Adam(self.network.parameters())
         self.scaler = torch.amp.GradScaler("cuda") if device == "cuda" else None
 

@@ -6,7 +6,7 @@ from recorded import arrays
 
 from nnunet_mamba.blocks.patches import PatchExpanding, PatchMerging
 from nnunet_mamba.blocks.slice_scan import S3Block, SliceScan2D
-from nnunet_mamba.networks.published import SLICEMAMBA, translate
+from nnunet_mamba.networks.published import SLICEMAMBA, is_setting, translate
 
 BLOCKS = {
     "slice_bss_22": (lambda: SliceScan2D(8, (2, 2)), "smunet.layers.0.blocks.0.self_attention.", "encoder.0.0.scan."),
@@ -25,7 +25,9 @@ def test_block_equals_the_published_one(name):
     make, theirs, ours = BLOCKS[name]
     numbers, block = arrays(name), make().eval()
     state = {key.removeprefix("state:"): value for key, value in numbers.items() if key.startswith("state:")}
-    block.load_state_dict({translate(theirs + key, SLICEMAMBA).removeprefix(ours): value for key, value in state.items()})
+    settings = {key: value for key, value in block.state_dict().items() if is_setting(key)}
+    weights = {translate(theirs + key, SLICEMAMBA).removeprefix(ours): value for key, value in state.items()}
+    block.load_state_dict(weights | settings)
     x = numbers["input0"].requires_grad_()
     y = block(x)
     (y * numbers["cotangent0"]).sum().backward()
@@ -36,6 +38,7 @@ def test_block_equals_the_published_one(name):
 @pytest.mark.parametrize("slices", [(2, 2), (2, 4), (4, 2), (4, 4)], ids=str)
 def test_a_scan_that_forgets_returns_every_map_in_place(slices):
     """Steps so large that nothing but the current position is remembered: each result is that of its position alone."""
+    torch.manual_seed(0)
     scan = SliceScan2D(2, slices)
     with torch.no_grad():
         scan.dt_projs_bias.fill_(50.0)
@@ -46,4 +49,4 @@ def test_a_scan_that_forgets_returns_every_map_in_place(slices):
             x = torch.randn(1, scan.d_inner, height * width)
             y = scan._scan(x, scan.orders(height, width, x.device))
             alone = torch.cat([scan._scan(p, scan.orders(1, 1, x.device)) for p in x.split(1, dim=2)], dim=2)
-            torch.testing.assert_close(y, alone, rtol=1e-4, atol=1e-4)
+            torch.testing.assert_close(y, alone, rtol=1e-4, atol=1e-3)  # of values around ten

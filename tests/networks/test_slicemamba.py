@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from multiply_adds import multiply_adds
 from recorded import FOLDER, arrays, draw, listing, published_state
 
 from nnunet_mamba.networks import SliceMamba, SliceMambaSupernet, load_published_state_dict
@@ -28,6 +29,10 @@ def test_whole_network_equals_the_published_one():
     torch.testing.assert_close(y[..., ::stride, ::stride], numbers["output0"], rtol=1e-3, atol=1e-3)
 
 
+def test_multiply_adds():
+    assert multiply_adds(SliceMamba(3, 2), 1, 3, 192, 256) == 4_250_419_200
+
+
 @pytest.mark.parametrize(
     ("size", "channels", "classes"), [((16, 16), 1, 1), ((33, 50), 1, 2), ((64, 96), 8, 20), ((100, 40), 4, 3)], ids=str
 )
@@ -42,9 +47,23 @@ def test_any_size_channels_and_classes(size, channels, classes):
 
 def test_slicing_decides_the_walk_and_nothing_else():
     networks = [SliceMamba(1, 1, [slices] * 8, **SMALL).eval() for slices in ((2, 2), (4, 4))]
-    networks[1].load_state_dict(networks[0].state_dict())
+    weights = {name: tensor for name, tensor in networks[0].state_dict().items() if not name.endswith("_extra_state")}
+    networks[1].load_state_dict(weights, strict=False)
     x = torch.randn(1, 1, 64, 64)
     assert not torch.allclose(*(network(x) for network in networks))
+
+
+def test_slicing_goes_with_the_weights():
+    slicing = [(2, 2), (2, 4), (4, 2), (4, 4)] * 2
+    source, network = SliceMamba(1, 1, slicing, **SMALL).eval(), SliceMamba(1, 1, **SMALL).eval()
+    network.load_state_dict(source.state_dict())
+    assert network.slicing == source.slicing == tuple(slicing)
+    x = torch.randn(1, 1, 64, 64)
+    assert torch.equal(network(x), source(x))
+    network.set_slicing([(4, 4)] * 8)
+    assert not torch.allclose(network(x), source(x))
+    with pytest.raises(ValueError, match="slicing: got 7 pairs, wanted 8"):
+        network.set_slicing(slicing[:7])
 
 
 def test_stochastic_depth_is_for_training_alone():
@@ -104,6 +123,15 @@ def test_only_the_chosen_blocks_are_trained():
     supernet(torch.randn(1, 1, 32, 32)).square().mean().backward()
     for place in supernet.places:
         assert [block.scan.A_logs.grad is not None for block in place] == [False, True, False, False]
+
+
+def test_a_supernet_takes_a_slicing_of_its_choices():
+    supernet = SliceMambaSupernet(1, 1, **SMALL)
+    path = [3, 0, 1, 2, 2, 1, 0, 3]
+    supernet.set_slicing(supernet.slicing_of(path))
+    assert [place.chosen for place in supernet.places] == path and supernet.slicing == tuple(supernet.slicing_of(path))
+    with pytest.raises(ValueError, match=r"slicing: got \(3, 3\) for block 5, wanted one of \(2, 2\), \(2, 4\)"):
+        supernet.set_slicing([(2, 2)] * 5 + [(3, 3)] * 3)
 
 
 @pytest.mark.parametrize("path", [[0] * 7, [0] * 7 + [4], [-1] + [0] * 7], ids=str)

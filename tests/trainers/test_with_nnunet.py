@@ -158,7 +158,7 @@ def test_prediction_equals_the_network_called_directly(nnunet, trained, tmp_path
         "-o", str(tmp_path), "-device", "cpu", "-npp", "1", "-nps", "1", "--disable_tta", "--save_probabilities",
     )  # fmt: skip
     weights = torch.load(fold(nnunet, trainer) / "checkpoint_final.pth", weights_only=False)["network_weights"]
-    assert any(name.startswith("seg_layers.4") for name in weights) == (trainer == "SupervisedDermoMambaTrainer")
+    assert any(name.startswith("heads.seg_layers.4") for name in weights) == (trainer == "SupervisedDermoMambaTrainer")
     network = getattr(networks, network)(3, 2, SIZE, deep_supervision=False).eval()
     network.load_state_dict(weights, strict=True)
     for image in sorted(images.iterdir()):

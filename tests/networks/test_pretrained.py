@@ -1,0 +1,25 @@
+"""nnU-Net's -pretrained_weights: everything but the layers that name classes goes over to another data set."""
+
+import pytest
+import torch
+from nnunetv2.run.load_pretrained_weights import load_pretrained_weights
+
+from nnunet_mamba.networks import DAMambaNet, DermoMamba, SliceMamba
+
+SMALL = {"dims": (8, 16, 32, 64), "depths": (1, 1, 1, 1), "depths_decoder": (1, 1, 1, 1)}
+NETWORKS = {
+    "DAMambaNet": lambda classes: DAMambaNet(3, classes, (64, 96)),
+    "DermoMamba": lambda classes: DermoMamba(3, classes, (64, 96)),
+    "DermoMamba supervised": lambda classes: DermoMamba(3, classes, (64, 96), deep_supervision=True),
+    "SliceMamba": lambda classes: SliceMamba(3, classes, **SMALL),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_weights_go_over_to_other_classes(name, tmp_path):
+    source, network = NETWORKS[name](2), NETWORKS[name](5)
+    torch.save({"network_weights": source.state_dict()}, tmp_path / "checkpoint.pth")
+    load_pretrained_weights(network, str(tmp_path / "checkpoint.pth"))
+    theirs = source.state_dict()
+    kept = [key for key, tensor in network.state_dict().items() if not torch.equal(tensor, theirs[key])]
+    assert kept and all(".seg_layers." in key for key in kept)

@@ -1,0 +1,109 @@
+"""SliceMambaSupernetTrainer: the first step of the slicing search, a network of which each iteration trains one path."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from nnunet_mamba.networks import SliceMambaSupernet
+from nnunet_mamba.networks.slicemamba import DEFAULT_SLICES
+from nnunet_mamba.search.cases import SEARCH_CASES_FILE, search_cases
+from nnunet_mamba.trainers.slice_mamba_trainer import SliceMambaRecipe, sizes_in_plans
+
+
+class SliceMambaSupernetTrainer(SliceMambaRecipe):
+    """Trains the supernet of SliceMamba (Fan et al., IEEE JBHI 2025): one random path an iteration (single path, one shot).
+
+    Part of the fold's training cases is kept for the search and takes the place of the validation cases, which stay unseen:
+    the validation cases of the next fold, so that whatever the folds keep together stays together. `search_cases.json` beside
+    the checkpoints lists them.
+    """
+
+    def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict, device: torch.device = torch.device("cuda")):
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        self.path_seed = 0
+
+    @staticmethod
+    def build_network_architecture(
+        plans_manager: PlansManager,
+        configuration_manager: ConfigurationManager,
+        num_input_channels: int,
+        num_output_channels: int,
+        enable_deep_supervision: bool = False,
+    ) -> nn.Module:
+        return SliceMambaSupernet(num_input_channels, num_output_channels, **sizes_in_plans(configuration_manager))
+
+    def _do_i_compile(self) -> bool:
+        """Never: nearly every iteration takes a path of its own, which would have to be compiled."""
+        return False
+
+    def initialize(self) -> None:
+        super().initialize()
+        if self.is_ddp:  # nnU-Net's wrapper waits for the gradients of every block, and hangs
+            devices = [self.local_rank] if self.device.type == "cuda" else None
+            self.network = DistributedDataParallel(self.network.module, devices, find_unused_parameters=True)
+
+    def do_split(self) -> tuple[list[str], list[str]]:
+        """The training cases without those for the search, and those for the search."""
+        training, _ = super().do_split()
+        splits = Path(self.preprocessed_dataset_folder_base, "splits_final.json")
+        splits = json.loads(splits.read_text()) if splits.is_file() and self.fold != "all" else []
+        kept = search_cases(splits, self.fold, list(training))
+        return sorted(set(training) - set(kept)), kept
+
+    def on_train_start(self) -> None:
+        super().on_train_start()
+        if self.local_rank == 0:
+            training, kept = self.do_split()
+            self.print_to_log_file(f"{len(training)} cases train the supernet, {len(kept)} are kept for the search.")
+            Path(self.output_folder, SEARCH_CASES_FILE).write_text(json.dumps(kept, indent=1))
+
+    def on_train_epoch_start(self) -> None:
+        super().on_train_epoch_start()
+        # the same in every process of a distributed training, and in one that goes on
+        self._paths = np.random.default_rng([self.path_seed, self.current_epoch])
+
+    def train_step(self, batch: dict) -> dict:
+        self._draw_path()
+        return super().train_step(batch)
+
+    def validation_step(self, batch: dict) -> dict:
+        self._draw_path()
+        return super().validation_step(batch)
+
+    def perform_actual_validation(self, save_probabilities: bool = False) -> None:
+        network = self.bare_network
+        network.set_slicing([DEFAULT_SLICES] * len(network.places))
+        super().perform_actual_validation(save_probabilities)
+
+    def _draw_path(self) -> None:
+        network = self.bare_network
+        network.set_path(self._paths.integers(len(network.choices), size=len(network.places)))
+
+
+class SliceMambaSupernetTrainer_5epochs(SliceMambaSupernetTrainer):
+    """SliceMambaSupernetTrainer for 5 epochs."""
+
+    def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict, device: torch.device = torch.device("cuda")):
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        self.num_epochs = 5
+
+
+class SliceMambaSupernetTrainer_50epochs(SliceMambaSupernetTrainer):
+    """SliceMambaSupernetTrainer for 50 epochs."""
+
+    def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict, device: torch.device = torch.device("cuda")):
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        self.num_epochs = 50
+
+
+class SliceMambaSupernetTrainer_250epochs(SliceMambaSupernetTrainer):
+    """SliceMambaSupernetTrainer for 250 epochs."""
+
+    def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict, device: torch.device = torch.device("cuda")):
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        self.num_epochs = 250
