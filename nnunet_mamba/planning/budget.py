@@ -5,17 +5,22 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nnunet_mamba.planning.memory import GIB
+from nnunet_mamba.planning.planner import GPU, RAM
 
-OUTSIDE = {"GPU memory": 0.5, "RAM": 1.5}  # GiB: CUDA's context; Python with torch and the batches that wait, as measured
+# GiB: CUDA's context; Python with torch and nnU-Net, 1.0, and two processes that augment batches, 0.5, as measured in a training
+OUTSIDE = {GPU: 0.5, RAM: 1.5}
 SHARE_OF_RAM = 0.5  # the system, other programs and the cache of the data's files have the rest
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 class Budget(NamedTuple):
-    """`total` GiB of `kind`, and what is left of it for a training step."""
+    """`total` GiB of `kind`, GPU memory or RAM, and what is left of it for a training step."""
 
     total: float
     kind: str
+
+    def __str__(self) -> str:
+        return f"{self.total:g} GiB of {'RAM' if self.kind == RAM else 'GPU memory'}"
 
     @property
     def outside(self) -> float:
@@ -36,7 +41,7 @@ def budget(gpu_memory: float | None = None, ram: float | None = None) -> Budget:
     """
     if gpu_memory is not None and ram is not None:
         raise ValueError(f"got --gpu-memory {gpu_memory:g} and --ram {ram:g}, wanted the one of the device that trains")
-    for option, given, kind in (("--gpu-memory", gpu_memory, "GPU memory"), ("--ram", ram, "RAM")):
+    for option, given, kind in (("--gpu-memory", gpu_memory, GPU), ("--ram", ram, RAM)):
         if given is not None:
             if not 0 < given < float("inf"):
                 raise ValueError(f"{option}: got {given:g}, wanted a size in GiB above 0")
@@ -44,8 +49,8 @@ def budget(gpu_memory: float | None = None, ram: float | None = None) -> Budget:
     import torch
 
     if torch.cuda.is_available():
-        return Budget(round(torch.cuda.get_device_properties(0).total_memory / GIB, 1), "GPU memory")
-    return Budget(round(SHARE_OF_RAM * machine_ram() / GIB, 1), "RAM")
+        return Budget(round(torch.cuda.get_device_properties(0).total_memory / GIB, 1), GPU)
+    return Budget(round(SHARE_OF_RAM * machine_ram() / GIB, 1), RAM)
 
 
 def machine_ram() -> int:

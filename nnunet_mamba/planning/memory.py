@@ -7,15 +7,17 @@ from nnunet_mamba.planning.dry_run import peak_bytes
 from nnunet_mamba.planning.recipes import TrainingStep
 
 GIB = 2**30
+KEPT_BY_MALLOC = 0.3  # of what a step allocates and frees; measured: "resident" in benchmarks/results/memory_cpu.json
+FLOATS_A_PARAMETER = 4  # itself, its gradient, Adam's two moments
 
 
 def training_bytes(network: str, in_channels: int, num_classes: int, patch_size: Sequence[int], batch_size: int) -> int:
-    """The peak of a training step in float32 on a CPU: weights, gradients, Adam's two moments, the batch, and all that the
-    forward keeps and the backward makes.
+    """The peak of a training step in float32: weights, gradients, Adam's two moments, the batch, and all that the forward keeps
+    and the backward makes.
 
-    Counted tensor by tensor in a step with fake tensors, of the network and the loss themselves; a few seconds a call, of
-    whatever patch and batch. Within 5 % of what was measured (benchmarks/results/memory_cpu.json). On CUDA, where nnU-Net trains
-    in mixed precision, an upper bound: activations are half as large there, but for the scan's.
+    Counted tensor by tensor in a step with fake tensors, of the network and the loss themselves; a few seconds a call, whatever
+    the patch and the batch. "in_use" in benchmarks/results/memory_cpu.json compares it with what was measured. For a GPU, where
+    nnU-Net trains in mixed precision, it is an upper bound: activations are half as large there, but for the scan's.
 
     Args:
         network: a key of `nnunet_mamba.planning.recipes.RECIPES`.
@@ -23,19 +25,27 @@ def training_bytes(network: str, in_channels: int, num_classes: int, patch_size:
         num_classes: channels of the logits.
         patch_size: (H, W), at least 32 each.
     """
-    return _training_bytes(network, in_channels, num_classes, tuple(map(int, patch_size)), int(batch_size))
-
-
-@lru_cache(maxsize=256)
-def _training_bytes(network: str, in_channels: int, num_classes: int, patch_size: tuple[int, ...], batch_size: int) -> int:
-    def step_of_a_training() -> None:
-        step = TrainingStep(network, in_channels, num_classes, patch_size)
-        step.make_moments()
-        step(batch_size)
-
-    return peak_bytes(step_of_a_training)
+    return _counted(network, in_channels, num_classes, tuple(map(int, patch_size)), int(batch_size))[0]
 
 
 def resident_bytes(network: str, in_channels: int, num_classes: int, patch_size: Sequence[int], batch_size: int) -> int:
-    """x"""
-    return training_bytes(network, in_channels, num_classes, patch_size, batch_size)
+    """What a training on a CPU adds to its process at the peak: `training_bytes`, and freed memory that glibc's malloc keeps."""
+    peak, parameters = _counted(network, in_channels, num_classes, tuple(map(int, patch_size)), int(batch_size))
+    return round(peak + KEPT_BY_MALLOC * (peak - FLOATS_A_PARAMETER * 4 * parameters))
+
+
+@lru_cache(maxsize=256)
+def _counted(
+    network: str, in_channels: int, num_classes: int, patch_size: tuple[int, ...], batch_size: int
+) -> tuple[int, int]:
+    """Bytes at the peak, and the number of parameters."""
+    parameters = 0
+
+    def train() -> None:
+        nonlocal parameters
+        step = TrainingStep(network, in_channels, num_classes, patch_size)
+        parameters = sum(x.numel() for x in step.network.parameters())
+        step.make_moments()
+        step(batch_size)
+
+    return peak_bytes(train), parameters

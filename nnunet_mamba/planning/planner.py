@@ -10,9 +10,11 @@ from nnunetv2.paths import nnUNet_preprocessed
 from nnunetv2.utilities.json_export import recursive_fix_for_json_export
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
-from nnunet_mamba.planning.memory import GIB, training_bytes
+from nnunet_mamba.planning.memory import GIB, resident_bytes, training_bytes
 from nnunet_mamba.planning.patch_and_batch import choose, patches_to_try
+from nnunet_mamba.planning.recipes import RECIPES
 
+GPU, RAM = "GPU", "RAM"
 SHARED_PLANS = "nnUNetPlans"
 PATCH_AND_BATCH = {"data_identifier", "batch_size", "patch_size", "architecture", "batch_dice"}
 UNBOUNDED = 1e6  # GB: nnU-Net's own search for a patch ends at once; ours replaces what it found
@@ -20,7 +22,7 @@ POOLINGS = 5  # of the U-Net in the plans, so that any multiple of 32 fits it
 
 
 class MambaPlanner(ExperimentPlanner):
-    """Plans the configuration 2d, of 2-D and 3-D data sets alike; a subclass says for which network.
+    """Plans the configuration 2d, of 2-D and 3-D data sets alike; a subclass says for which network and what memory.
 
     `gpu_memory_target_in_gb` is what a training step may take at its peak, in GiB. Spacing, normalization and resampling are
     nnU-Net's; so is the network in the plans, a U-Net for the same patch, so that nnU-Net's own trainers take these plans as
@@ -31,6 +33,7 @@ class MambaPlanner(ExperimentPlanner):
     """
 
     network: str
+    kind: str
 
     def __init__(self, dataset_name_or_id: str | int, gpu_memory_target_in_gb: float = 8, *args, **kwargs):
         super().__init__(dataset_name_or_id, UNBOUNDED, *args, **kwargs)
@@ -54,10 +57,11 @@ class MambaPlanner(ExperimentPlanner):
         return plan | {"patch_size": list(patch), "batch_size": batch}
 
     def estimate(self, patch_size: tuple[int, int], batch_size: int) -> int:
-        """Bytes that a training step takes at its peak."""
+        """Bytes that a training step takes at its peak: of a GPU's memory, or of a process's."""
         channels = self.dataset_json.get("channel_names") or self.dataset_json["modality"]
         labels = LabelManager(self.dataset_json["labels"], self.dataset_json.get("regions_class_order"))
-        return training_bytes(self.network, len(channels), labels.num_segmentation_heads, patch_size, batch_size)
+        count = resident_bytes if self.kind == RAM else training_bytes
+        return count(self.network, len(channels), labels.num_segmentation_heads, patch_size, batch_size)
 
     def _fit_unet(self, arguments: dict, spacing, patch: tuple[int, int]) -> None:
         _, strides, kernel_sizes, _, _ = get_pool_and_conv_props(spacing, patch, self.UNet_featuremap_min_edge_length, POOLINGS)
@@ -99,22 +103,9 @@ class MambaPlanner(ExperimentPlanner):
         )
 
 
-class DAMambaNetPlanner(MambaPlanner):
-    """For DA-MambaNet."""
-
-    network = "da_mambanet"
-
-
-class DermoMambaPlanner(MambaPlanner):
-    """For DermoMamba."""
-
-    network = "dermomamba"
-
-
-class SliceMambaPlanner(MambaPlanner):
-    """For SliceMamba."""
-
-    network = "slicemamba"
-
-
-PLANNERS = {planner.network: planner for planner in (DAMambaNetPlanner, DermoMambaPlanner, SliceMambaPlanner)}
+# nnU-Net gives a planner no arguments of ours, so each network and kind of memory has its class
+PLANNERS = {
+    (network, kind): type(f"{recipe.name}Planner{kind}", (MambaPlanner,), {"network": network, "kind": kind})
+    for network, recipe in RECIPES.items()
+    for kind in (GPU, RAM)
+}

@@ -2,7 +2,7 @@
 
 from nnunet_mamba.planning.budget import Budget
 from nnunet_mamba.planning.memory import GIB
-from nnunet_mamba.planning.planner import SHARED_PLANS
+from nnunet_mamba.planning.planner import RAM, SHARED_PLANS
 from nnunet_mamba.planning.recipes import RECIPES
 from nnunet_mamba.planning.run import Planned
 
@@ -16,10 +16,10 @@ def report(dataset_id: int, network: str, budget: Budget, planned: Planned) -> s
     recipe = RECIPES[network]
     height, width = planned.configuration["patch_size"]
     median = " x ".join(f"{length:g}" for length in planned.configuration["median_image_size_in_voxels"])
-    on_cpu = " -device cpu" if budget.kind == "RAM" else ""
+    on_cpu = " -device cpu" if budget.kind == RAM else ""
     data = planned.configuration["data_identifier"]
     shared = data.startswith(f"{SHARED_PLANS}_")
-    of_data = f"{data}, {f'which nnU-Net calls {SHARED_PLANS} share' if shared else 'of these plans alone'}"
+    of_data = f"{data}, " + ("shared with nnU-Net's default plans" if shared else "not shared: nnU-Net's default plans differ")
     rows = {
         "network": f"{recipe.name} ({recipe.trainer})",
         "median image": median,
@@ -27,7 +27,7 @@ def report(dataset_id: int, network: str, budget: Budget, planned: Planned) -> s
         "batch": planned.configuration["batch_size"],
         "a training step": f"{planned.step_bytes / GIB:.2f} GiB, estimated",
         "beside it": f"{budget.outside:g} GiB",
-        "planned for": f"{budget.total:g} GiB of {budget.kind}",
+        "planned for": str(budget),
         "plans": planned.file,
         "preprocessed data": of_data,
     }

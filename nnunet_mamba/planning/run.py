@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import math
 import os
 from pathlib import Path
 from typing import NamedTuple
@@ -47,14 +48,15 @@ def plan(dataset_id: int, network: str, budget: Budget, name: str | None = None)
         print("Fingerprint: none yet, extracting", flush=True)
         extract_fingerprint_dataset(dataset_id)
     print("Planning (counts the memory of training steps, half a minute or so) ...", flush=True)
+    planner = PLANNERS[network, budget.kind]
     try:
         with contextlib.redirect_stdout(io.StringIO()):
-            plans, _ = plan_experiment_dataset(dataset_id, PLANNERS[network], budget.for_step, overwrite_plans_name=name)
+            plans, _ = plan_experiment_dataset(dataset_id, planner, budget.for_step, overwrite_plans_name=name)
     except NothingFits as error:
-        needed = error.needed / GIB + budget.outside
+        needed = math.ceil(10 * (error.needed / GIB + budget.outside)) / 10
         raise ValueError(
-            f"got {budget.total:g} GiB of {budget.kind}, wanted at least {needed:.1f}: {error.what} takes "
-            f"{error.needed / GIB:.2f} GiB, and {budget.outside:g} GiB go to what is beside it"
+            f"got {budget}, wanted at least {needed:.1f}: {error.what} takes "
+            f"{error.needed / GIB:.2f} GiB, and what is beside the training step {budget.outside:g} GiB"
         ) from None
     except AssertionError as error:
         raise ValueError(
@@ -62,7 +64,7 @@ def plan(dataset_id: int, network: str, budget: Budget, name: str | None = None)
             f"{os.environ['nnUNet_raw']}/{dataset} and in {folder}, the two must have the same folds"
         ) from error
     configuration = plans["configurations"]["2d"]
-    step_bytes = PLANNERS[network](dataset_id).estimate(configuration["patch_size"], configuration["batch_size"])
+    step_bytes = planner(dataset_id).estimate(configuration["patch_size"], configuration["batch_size"])
     return Planned(name, folder / f"{name}.json", configuration, step_bytes, _is_preprocessed(dataset, folder, configuration))
 
 

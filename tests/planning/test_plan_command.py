@@ -14,6 +14,7 @@ from nnunet_mamba.cli.main import main
 from nnunet_mamba.planning import planner
 from nnunet_mamba.planning.budget import OUTSIDE
 from nnunet_mamba.planning.memory import GIB
+from nnunet_mamba.planning.planner import RAM
 
 SIZE = (40, 72)
 SCRIPTS = Path(sys.executable).parent
@@ -179,8 +180,8 @@ def test_half_of_the_ram_without_a_gpu(monkeypatch, tmp_path):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(budget, "CGROUP_LIMIT", tmp_path / "memory.max")
     monkeypatch.setattr(budget.os, "sysconf", {"SC_PHYS_PAGES": 16 * GIB // 4096, "SC_PAGE_SIZE": 4096}.get)
-    assert budget.budget() == (8, "RAM") and budget.budget().for_step == 8 - OUTSIDE["RAM"]
+    assert budget.budget() == (8, RAM) and budget.budget().for_step == 8 - OUTSIDE[RAM]
     (tmp_path / "memory.max").write_text(f"{4 * GIB}\n")
-    assert budget.budget() == (2, "RAM")
+    assert budget.budget() == (2, RAM)
     (tmp_path / "memory.max").write_text("max\n")
-    assert budget.budget() == (8, "RAM")
+    assert budget.budget() == (8, RAM)
