@@ -48,16 +48,16 @@ def measured_bytes(device: str, network: str, pairs: tuple, malloc: dict[str, st
     os.environ |= malloc
     try:
         with get_context("spawn").Pool(1) as pool:
-            return pool.apply(_measure, (device, network, pairs))
+            pool.apply(_train, (device, network, 3, 2, (32, 32), 2))  # imports and compiles what there is
+            peaks = []
+            for pair in pairs:
+                peaks.append(pool.apply(_peak, (device, network, *pair)))
+                print(f"{network}: {pair}: {peaks[-1] / GIB:.3f} GiB", flush=True)
+            return peaks
     finally:
         for name in malloc:
             del os.environ[name]
         os.environ |= kept
-
-
-def _measure(device: str, network: str, pairs: tuple) -> list[int]:
-    _train(device, network, 3, 2, (32, 32), 2)  # imports and compiles what there is
-    return [_peak(device, network, *pair) for pair in pairs]
 
 
 def _train(device: str, network: str, in_channels: int, num_classes: int, patch: tuple, batch: int) -> None:
