@@ -1,6 +1,7 @@
 """Who may import whom: a lower room knows nothing of a higher one, and only the upper rooms know nnU-Net."""
 
 import ast
+import configparser
 import subprocess
 import sys
 from pathlib import Path
@@ -62,3 +63,15 @@ def test_light_modules_import_no_torch(module):
     code = f"import sys, {module}; print([name for name in ('torch', 'numpy', 'numba', 'nnunetv2') if name in sys.modules])"
     assert subprocess.run([sys.executable, "-S", "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); {code}"],
                           capture_output=True, text=True, check=True).stdout.strip() == "[]"  # fmt: skip
+
+
+def test_every_file_is_of_the_oldest_python_promised():
+    """The grammar of Python 3.10; what setup.cfg promises is what its classifiers list."""
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    listed = [line.split(" :: ")[-1] for line in setup["metadata"]["classifiers"].splitlines() if "Python :: 3." in line]
+    assert setup["options"]["python_requires"] == f">={listed[0]}" == ">=3.10" and listed == ["3.10", "3.11", "3.12", "3.13"]
+    files = [path for path in ROOT.rglob("*.py") if not {".venv", "build"} & set(path.relative_to(ROOT).parts)]
+    assert len(files) > 100
+    for path in files:
+        ast.parse(path.read_text(), str(path), feature_version=(3, 10))

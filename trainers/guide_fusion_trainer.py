@@ -1,14 +1,14 @@
 """nnUNetTrainerGuideFusion: nnU-Net's own network and recipe with DermoMamba's loss."""
 
 import torch
-from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import nn
 
 from nnunet_mamba.losses import GuideFusionLoss
 from nnunet_mamba.trainers.deep_supervision import supervised
+from nnunet_mamba.trainers.robust_trainer import RobustTrainer
 
 
-class GuidedTraining(nnUNetTrainer):
+class GuidedTraining(RobustTrainer):
     """A trainer with `GuideFusionLoss`, whose distances to boundaries are computed while the network runs."""
 
     def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict, device: torch.device = torch.device("cuda")):
@@ -41,3 +41,27 @@ class GuidedTraining(nnUNetTrainer):
 
 class nnUNetTrainerGuideFusion(GuidedTraining):
     """nnU-Net as it is, 2-D or 3-D, with `GuideFusionLoss` (Hoang et al. 2025) in place of Dice and cross entropy."""
+
+
+class nnUNetTrainerGuideFusion_5epochs(nnUNetTrainerGuideFusion):
+    """nnUNetTrainerGuideFusion for 5 epochs."""
+
+    def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict, device: torch.device = torch.device("cuda")):
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        self.num_epochs = 5
+
+
+class nnUNetTrainerGuideFusion_50epochs(nnUNetTrainerGuideFusion):
+    """nnUNetTrainerGuideFusion for 50 epochs."""
+
+    def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict, device: torch.device = torch.device("cuda")):
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        self.num_epochs = 50
+
+
+class nnUNetTrainerGuideFusion_250epochs(nnUNetTrainerGuideFusion):
+    """nnUNetTrainerGuideFusion for 250 epochs."""
+
+    def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict, device: torch.device = torch.device("cuda")):
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        self.num_epochs = 250

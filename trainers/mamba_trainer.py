@@ -4,11 +4,13 @@ from os.path import join
 from time import time
 
 import torch
-from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch._dynamo import OptimizedModule
 
+from nnunet_mamba.networks.input_size import SMALLEST
+from nnunet_mamba.trainers.robust_trainer import RobustTrainer
 
-class MambaTrainer(nnUNetTrainer):
+
+class MambaTrainer(RobustTrainer):
     """Base of the trainers of 2-D networks with an attribute `deep_supervision`.
 
     A subclass says which network (`build_network_architecture`, static: prediction calls it without a trainer), which loss
@@ -66,7 +68,7 @@ class MambaTrainer(nnUNetTrainer):
 
 
 def _check_2d(trainer: str, plans: dict, configuration: str) -> None:
-    """A ValueError before any folder is made where `configuration` is not one of 2-D patches of at least 32 pixels."""
+    """A ValueError before any folder is made where `configuration` is not one of 2-D patches that are large enough."""
     settings = plans["configurations"][configuration]
     while "patch_size" not in settings:
         settings = plans["configurations"][settings["inherits_from"]]
@@ -76,8 +78,8 @@ def _check_2d(trainer: str, plans: dict, configuration: str) -> None:
             f"{trainer}: got the configuration '{configuration}' with patches of {len(patch_size)} axes, wanted 2: its network "
             "is 2-D. Use the configuration 2d: nnUNetv2_train DATASET 2d FOLD -tr " + trainer
         )
-    if min(patch_size) < 32:
+    if min(patch_size) < SMALLEST:
         raise ValueError(
-            f"{trainer}: got patch_size {list(patch_size)} in the configuration '{configuration}', wanted at least 32 an "
-            "axis: its network halves a map five times. Set a larger patch_size in the plans file"
+            f"{trainer}: got patch_size {list(patch_size)} in the configuration '{configuration}', wanted at least "
+            f"{SMALLEST} an axis: its network pads them to multiples of 32. Set a larger patch_size in the plans file"
         )

@@ -12,8 +12,10 @@ from torch.optim import AdamW, Optimizer
 from nnunet_mamba.networks import SliceMamba
 from nnunet_mamba.search.result import SLICING_FILE, read_slicing
 from nnunet_mamba.trainers.cosine import CosineOfEpoch
+from nnunet_mamba.trainers.joined_batch import JoinedBatch
 from nnunet_mamba.trainers.mamba_trainer import MambaTrainer
 
+SIZES_IN_PLANS = "slicemamba"  # an entry of a configuration, which nnU-Net's own trainers do not see
 SIZES = ("dims", "depths", "depths_decoder")
 
 
@@ -32,6 +34,13 @@ class SliceMambaRecipe(MambaTrainer):
         self.final_lr = 1e-5
         self.weight_decay = 1e-2
 
+    def _build_loss(self) -> nn.Module:
+        loss = super()._build_loss()
+        if self.is_ddp and self.configuration_manager.batch_dice:
+            part = getattr(loss, "loss", loss)  # without deep supervision's wrapper
+            part.dc = JoinedBatch(part.dc)
+        return loss
+
     def configure_optimizers(self) -> tuple[Optimizer, CosineOfEpoch]:
         optimizer = AdamW(self.network.parameters(), self.initial_lr, weight_decay=self.weight_decay)
         return optimizer, CosineOfEpoch(optimizer, self.initial_lr, self.final_lr, self.num_epochs)
@@ -48,8 +57,7 @@ class SliceMambaTrainer(SliceMambaRecipe):
 
     The slicing is what `nnunet_mamba search` found for this data set, plans, configuration and fold, or (4, 4) everywhere where
     there was no search. It becomes part of the checkpoints, which need no other file: a training that goes on keeps its slicing.
-    Plans may ask for another size of the network: `architecture` with the class nnunet_mamba.networks.SliceMamba and any of
-    `dims`, `depths` and `depths_decoder` in `arch_kwargs` (`nnunet_mamba plan` writes such plans).
+    Plans may ask for a network of another size: `nnunet_mamba plan --network slicemamba --dims ...` writes such plans.
     """
 
     def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict, device: torch.device = torch.device("cuda")):
@@ -110,11 +118,15 @@ class SliceMambaTrainer(SliceMambaRecipe):
 
 
 def sizes_in_plans(configuration_manager: ConfigurationManager) -> dict:
-    """`dims`, `depths` and `depths_decoder` where the plans are made for SliceMamba; else nothing, for the published size."""
-    architecture = configuration_manager.configuration.get("architecture", {})
-    if not str(architecture.get("network_class_name", "")).endswith(".SliceMamba"):
-        return {}
-    return {name: size for name, size in architecture["arch_kwargs"].items() if name in SIZES}
+    """`dims`, `depths` and `depths_decoder` that the plans' configuration asks for; the others are as published.
+
+    Raises:
+        ValueError: it asks for anything else.
+    """
+    sizes = configuration_manager.configuration.get(SIZES_IN_PLANS, {})
+    if unknown := set(sizes) - set(SIZES):
+        raise ValueError(f"plans, {SIZES_IN_PLANS}: got {', '.join(sorted(unknown))}, wanted any of {', '.join(SIZES)}")
+    return sizes
 
 
 class SliceMambaTrainer_5epochs(SliceMambaTrainer):

@@ -3,7 +3,12 @@
 The classes live in nnunet_mamba.trainers, in one copy: a class defined here would be a new one at every look-up.
 """
 
-from nnunet_mamba.trainers.asfm_trainer import nnUNetTrainerASFM
+from nnunet_mamba.trainers.asfm_trainer import (
+    nnUNetTrainerASFM,
+    nnUNetTrainerASFM_5epochs,
+    nnUNetTrainerASFM_50epochs,
+    nnUNetTrainerASFM_250epochs,
+)
 from nnunet_mamba.trainers.da_mamba_trainer import (
     DAMambaTrainer,
     DAMambaTrainer_5epochs,
@@ -17,7 +22,12 @@ from nnunet_mamba.trainers.dermo_mamba_trainer import (
     DermoMambaTrainer_50epochs,
     DermoMambaTrainer_250epochs,
 )
-from nnunet_mamba.trainers.guide_fusion_trainer import nnUNetTrainerGuideFusion
+from nnunet_mamba.trainers.guide_fusion_trainer import (
+    nnUNetTrainerGuideFusion,
+    nnUNetTrainerGuideFusion_5epochs,
+    nnUNetTrainerGuideFusion_50epochs,
+    nnUNetTrainerGuideFusion_250epochs,
+)
 from nnunet_mamba.trainers.slice_mamba_supernet_trainer import (
     SliceMambaSupernetTrainer,
     SliceMambaSupernetTrainer_5epochs,
@@ -50,5 +60,11 @@ __all__ = [
     "SliceMambaTrainer_50epochs",
     "SliceMambaTrainer_250epochs",
     "nnUNetTrainerASFM",
+    "nnUNetTrainerASFM_5epochs",
+    "nnUNetTrainerASFM_50epochs",
+    "nnUNetTrainerASFM_250epochs",
     "nnUNetTrainerGuideFusion",
+    "nnUNetTrainerGuideFusion_5epochs",
+    "nnUNetTrainerGuideFusion_50epochs",
+    "nnUNetTrainerGuideFusion_250epochs",
 ]

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from nnunet_mamba.losses.soft_counts import soft_counts
+from nnunet_mamba.losses.soft_counts import mean_over_processes, soft_counts
 
 
 class ASFMLoss(nn.Module):
@@ -16,6 +16,8 @@ class ASFMLoss(nn.Module):
     Where a class is absent from the target (and so from TP and FN), the published formula gives M = 1: no loss and no
     gradient, whatever is predicted. Here M is then that of the complement, TN^2 / ((TN + FN)(TN + FP)) = TN / (TN + FP):
     the share of pixels that were rightly left alone, so false positives cost.
+
+    In distributed training, the loss is that of the joined batches.
 
     Args:
         alpha: strength of the non-linear term; the paper's 0.25.
@@ -41,7 +43,8 @@ class ASFMLoss(nn.Module):
             tp, fp, fn, tn = soft_counts(logits, target, self.batch_dice, self.ignore_label)
             present = tp + fn > 0
             index = torch.where(present, _ratio(tp, fp) * _ratio(tp, fn), _ratio(tn, fp))
-            return (2 * (1 - index) / (1 + torch.exp(-self.alpha * index))).mean()
+            losses = 2 * (1 - index) / (1 + torch.exp(-self.alpha * index))
+            return losses.mean() if self.batch_dice else mean_over_processes(losses)
 
     def extra_repr(self) -> str:
         return f"alpha={self.alpha}, batch_dice={self.batch_dice}, ignore_label={self.ignore_label}"

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from nnunet_mamba.losses.boundary_attention import boundary_attention
-from nnunet_mamba.losses.soft_counts import pixel_sums, soft_counts, truth_maps
+from nnunet_mamba.losses.soft_counts import mean_over_processes, pixel_sums, soft_counts, truth_maps
 
 GUIDANCES = ("mean", "pixel")
 
@@ -26,7 +26,7 @@ class GuideFusionLoss(nn.Module):
 
     In an image without any pixel of a class, or with nothing else, there is no boundary: the attention is that of the image's
     diagonal everywhere, so that in a batch's pooled Dice such images weigh little. Ignored pixels count in neither term, and
-    are no boundary to others. Always in float32.
+    are no boundary to others. Always in float32. In distributed training both terms are those of the joined batches.
 
     On a CPU the attention takes a few milliseconds an image: `prepare` computes it in a thread while the network runs.
 
@@ -74,7 +74,8 @@ class GuideFusionLoss(nn.Module):
             if self.guidance == "mean":
                 of_attention, pixels = pixel_sums((attention * known, known.expand_as(attention)), self.batch_dice)
                 dice_loss = dice_loss * of_attention / pixels.clamp_min(1)
-            return self._cross_entropy(logits, truth, known) + dice_loss.mean()
+            mean = dice_loss.mean() if self.batch_dice else mean_over_processes(dice_loss)
+            return self._cross_entropy(logits, truth, known) + mean
 
     def _attention(self, num_classes: int, target: Tensor) -> Tensor:
         shape = torch.empty(len(target), num_classes, *target.shape[2:], device="meta")
@@ -88,7 +89,7 @@ class GuideFusionLoss(nn.Module):
         else:
             labels = (truth * torch.arange(1, logits.shape[1], device=truth.device).view(1, -1, *[1] * (truth.dim() - 2))).sum(1)
             pixelwise = cross_entropy(logits, labels.long(), reduction="none")[:, None]
-        return (pixelwise * known).sum() / known.sum().clamp_min(1)
+        return mean_over_processes(pixelwise, known)
 
     def extra_repr(self) -> str:
         return f"guidance={self.guidance!r}, batch_dice={self.batch_dice}, ignore_label={self.ignore_label}"

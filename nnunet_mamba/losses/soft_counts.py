@@ -53,9 +53,29 @@ def pixel_sums(maps: Sequence[Tensor], batch_dice: bool) -> Tensor:
     if batch_dice:
         axes = (0, *axes)
     sums = torch.stack([x.sum(axes) for x in maps])
-    if batch_dice and distributed.is_available() and distributed.is_initialized():
-        sums = distributed.nn.functional.all_reduce(sums)
-    return sums
+    return over_processes(sums) if batch_dice else sums
+
+
+def mean_over_processes(values: Tensor, weight: Tensor | None = None) -> Tensor:
+    """The weighted mean of all elements of all processes' tensors, 0 where no weight is.
+
+    Not the mean of the processes' means: their batches may differ in size, and in how many pixels are to be ignored.
+    """
+    weight = torch.ones_like(values) if weight is None else weight.expand_as(values)
+    total, weights = over_processes(torch.stack([(values * weight).sum(), weight.sum()]))
+    return total / torch.where(weights > 0, weights, 1)
+
+
+def over_processes(sums: Tensor) -> Tensor:
+    """The sum over all processes of a distributed training.
+
+    Backward sums too, which makes each process' gradient too large by their number, by which DistributedDataParallel divides.
+    """
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return sums
+    from torch.distributed.nn.functional import all_reduce
+
+    return all_reduce(sums)
 
 
 def truth_maps(logits: Tensor, target: Tensor, ignore_label: int | None) -> tuple[Tensor, Tensor]:

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate, pad
+from torch.nn.functional import interpolate
 
 from nnunet_mamba.blocks.axial import AxialResidualBlock
 from nnunet_mamba.blocks.csag import ChannelSpatialAttentionGate
 from nnunet_mamba.blocks.multi_attention_mamba import MultiAttentionMamba
 from nnunet_mamba.blocks.scale_attention import ScaleAttention
 from nnunet_mamba.blocks.selective_kernel import SelectiveKernelConv, SelectiveKernelUnit
-from nnunet_mamba.networks.input_size import check_input, check_input_size, padded_size
+from nnunet_mamba.networks.input_size import check_input, check_input_size, padded, padded_size
 
 STEM_CHANNELS = 16
 STAGE_CHANNELS = (32, 64, 128, 256, 512)
@@ -29,13 +29,13 @@ class DAMambaNet(nn.Module):
     Args:
         in_channels: channels of the image.
         num_classes: channels of the logits: classes with the background, or regions, or 1.
-        input_size: (H, W) of the image, each at least 32.
+        input_size: (H, W) of the image, each at least 16.
         deep_supervision: whether forward gives the three outputs or the first alone; an attribute, to change at any time.
     Shape:
         (B, in_channels, H, W) -> logits (B, num_classes, H, W); with deep supervision the list [final, decoder, layer] of
         them, all at full size: `decoder` from the last decoder map, `layer` from the four deeper ones, `final` their sum.
     Raises:
-        ValueError: `input_size` is not two sizes of at least 32, or an input is not of the size or channels built for.
+        ValueError: `input_size` is not two sizes of at least 16, or an input is not of the size or channels built for.
     """
 
     def __init__(self, in_channels: int, num_classes: int, input_size: Sequence[int], deep_supervision: bool = True):
@@ -63,7 +63,7 @@ class DAMambaNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
         check_input(self, x)
         height, width = self.input_size
-        x = self.stem(pad(x, (0, self.padded_size[1] - width, 0, self.padded_size[0] - height)))
+        x = self.stem(padded(x, self.padded_size))
         skips = []
         for stage in self.encoder:
             x, skip = stage(x)

@@ -4,14 +4,13 @@ import re
 from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
-from torch.nn.functional import pad
 
 from nnunet_mamba.blocks.cbam import CBAM
 from nnunet_mamba.blocks.cross_scale_mamba import CrossScaleEncoder
 from nnunet_mamba.blocks.priority_attention import PriorityChannelAttention
 from nnunet_mamba.blocks.sweep_mamba import SweepMamba
 from nnunet_mamba.blocks.upsampling_decoder import UpsamplingDecoder
-from nnunet_mamba.networks.input_size import STRIDE, check_input, check_input_size, padded_size
+from nnunet_mamba.networks.input_size import STRIDE, check_input, check_input_size, padded, padded_size
 
 STEM_CHANNELS = 16
 STAGE_CHANNELS = (32, 64, 128, 256, 512)
@@ -30,14 +29,14 @@ class DermoMamba(nn.Module):
     Args:
         in_channels: channels of the image.
         num_classes: channels of the logits: classes with the background, or regions, or 1.
-        input_size: (H, W) of the image, each at least 32.
+        input_size: (H, W) of the image, each at least 16.
         deep_supervision: whether there is a head for each decoder stage, and forward gives all outputs or the first alone;
             a network built with True can be switched by this attribute at any time.
     Shape:
         (B, in_channels, H, W) -> logits (B, num_classes, H, W); with deep supervision the list of those of the five decoder
         stages, (B, num_classes, round(H / 2^i), round(W / 2^i)) for i from 0 to 4.
     Raises:
-        ValueError: `input_size` is not two sizes of at least 32, or an input is not of the size or channels built for.
+        ValueError: `input_size` is not two sizes of at least 16, or an input is not of the size or channels built for.
     """
 
     def __init__(self, in_channels: int, num_classes: int, input_size: Sequence[int], deep_supervision: bool = False):
@@ -62,7 +61,7 @@ class DermoMamba(nn.Module):
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
         check_input(self, x)
         height, width = self.input_size
-        x = self.stem(pad(x, (0, self.padded_size[1] - width, 0, self.padded_size[0] - height)))
+        x = self.stem(padded(x, self.padded_size))
         skips = []
         for stage, attention in zip(self.encoder, self.skips):
             x, skip = stage(x)

@@ -1,19 +1,23 @@
-"""What our networks ask of an image's size: at least 32 pixels an axis, and always the size that they were built for."""
+"""What our networks ask of an image's size: at least 16 pixels an axis, and always the size that they were built for."""
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 STRIDE = 32
+SMALLEST = 16  # pixels: of smaller images most of what the network sees would be padding
+HALF_LIMIT = 1e4  # sums of a few weighted channels of this size still stay below 65504, the largest float16
 
 
 def check_input_size(network: str, input_size: Sequence[int]) -> tuple[int, int]:
-    """`input_size` as two integers of at least 32; a ValueError naming `network` where it is anything else."""
+    """`input_size` as two integers of at least 16; a ValueError naming `network` where it is anything else."""
     size = tuple(input_size)
-    if len(size) != 2 or min(size) < STRIDE:
+    if len(size) != 2 or min(size) < SMALLEST:
         raise ValueError(
-            f"{network}: got input_size {size}, wanted (H, W) of at least {STRIDE} each: "
-            "it is a 2-D network that halves its map five times. With nnU-Net use -c 2d and a larger patch_size in the plans"
+            f"{network}: got input_size {size}, wanted (H, W) of at least {SMALLEST} each: "
+            f"it is a 2-D network that pads them to multiples of {STRIDE}. With nnU-Net use -c 2d and a larger patch_size in the plans"
         )
     return int(size[0]), int(size[1])
 
@@ -21,6 +25,18 @@ def check_input_size(network: str, input_size: Sequence[int]) -> tuple[int, int]
 def padded_size(size: tuple[int, int], stride: int = STRIDE) -> tuple[int, int]:
     """The next multiples of `stride`."""
     return tuple(-(-length // stride) * stride for length in size)
+
+
+def padded(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """`x` with zeros below and to the right up to `size`; where autocast makes it float16, limited to +-10000.
+
+    nnU-Net's z-score divides by at least 1e-8: an image of one value, like an empty slice, becomes rounding errors times 1e8,
+    which overflow float16. Other images are far from that limit.
+    """
+    kind = x.device.type
+    if torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) == torch.float16:
+        x = x.clamp(-HALF_LIMIT, HALF_LIMIT)
+    return pad(x, (0, size[1] - x.shape[3], 0, size[0] - x.shape[2]))
 
 
 def check_channels(network: nn.Module, x: Tensor) -> None:

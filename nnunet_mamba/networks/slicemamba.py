@@ -5,11 +5,10 @@ from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad
 
 from nnunet_mamba.blocks.patches import PatchEmbedding, PatchExpanding, PatchMerging
 from nnunet_mamba.blocks.slice_scan import S3Block
-from nnunet_mamba.networks.input_size import check_channels, padded_size
+from nnunet_mamba.networks.input_size import check_channels, padded, padded_size
 
 SLICES = ((2, 2), (2, 4), (4, 2), (4, 4))  # (h, w) that the paper's search chooses from, a pair for every block
 DEFAULT_SLICES = (4, 4)
@@ -86,9 +85,7 @@ class SliceMamba(nn.Module):
     def enter(self, x: Tensor) -> tuple[Tensor, ...]:
         """What the first block gets: maps (B, H', W', C), the present one first and then the skips, the deepest first."""
         check_channels(self, x)
-        height, width = x.shape[2:]
-        padded_height, padded_width = padded_size((height, width), PATCH << (len(self.dims) - 1))
-        return (self.embedding(pad(x, (0, padded_width - width, 0, padded_height - height))),)
+        return (self.embedding(padded(x, padded_size(tuple(x.shape[2:]), PATCH << (len(self.dims) - 1)))),)
 
     def advance(self, maps: tuple[Tensor, ...], place: int) -> tuple[Tensor, ...]:
         """What block number `place` makes of the maps, with the change of resolution before it.

@@ -4,6 +4,7 @@ Engines share one signature (see reference.py) and are chosen by the tensors' de
 environment variable NNUNET_MAMBA_SCAN. Each runs as one node of torch's graph, `nnunet_mamba::scan`, whatever it does inside.
 """
 
+import inspect
 import logging
 import os
 from functools import lru_cache
@@ -231,6 +232,11 @@ def _log_choice(name: str, device: str) -> None:
 
 def _module(name: str):
     return import_module(ENGINES[name].module)
+
+
+# torch asks `inspect` which module registers an operator, and `inspect` would look at each module loaded, for 30 to 70 ms of
+# every start of nnU-Net with one of our trainers: what it would find is written into its list here.
+getattr(inspect, "modulesbyfile", {})[__file__] = __name__
 
 
 @torch.library.custom_op("nnunet_mamba::scan", mutates_args=())

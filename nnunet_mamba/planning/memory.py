@@ -26,7 +26,7 @@ def training_bytes(network: str, in_channels: int, num_classes: int, patch_size:
         network: a key of `nnunet_mamba.planning.recipes.RECIPES`.
         in_channels: of the images.
         num_classes: channels of the logits.
-        patch_size: (H, W), at least 32 each.
+        patch_size: (H, W), as the networks take it.
     """
     return _counted(network, in_channels, num_classes, tuple(map(int, patch_size)), int(batch_size))[0]
 

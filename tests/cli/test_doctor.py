@@ -73,7 +73,7 @@ def full_disk(folders, monkeypatch):
         (full_disk, "cannot be written (No space left on device)", "-> change its rights, or set nnUNet_raw to another"),
         (unknown_engine, "fails: engine: got 'fastest'", "-> set NNUNET_MAMBA_SCAN to another name, or unset it"),
         (gpu_engine, "fails: engine: got 'mamba_ssm' for tensors on cpu", "-> set NNUNET_MAMBA_SCAN to another name"),
-        (old_nnunet, "nnunetv2                 2.1.1, wanted 2.8.1 or later", "-> pip install --upgrade 'nnunetv2>=2.8.1'"),
+        (old_nnunet, "nnunetv2                 2.1.1, wanted 2.8 or later", "-> pip install --upgrade 'nnunetv2>=2.8'"),
         (no_numba, "numba                    not installed", "-> pip install numba"),
         (not_found, "no: no such trainer", "-> this Python does not read .pth files: set nnUNet_extTrainer="),
     ],

@@ -70,10 +70,7 @@ def nnunet(tmp_path_factory):
     run(environment, "nnUNetv2_plan_and_preprocess", "-d", "8", "-c", "2d", "-npfp", "1", "-np", "1")
     plans_file = home / "preprocessed" / "Dataset008_Bands" / "nnUNetPlans.json"
     plans = json.loads(plans_file.read_text())
-    plans["configurations"]["2d"] |= {"batch_size": 2, "patch_size": [40, 72]}
-    plans["configurations"]["2d"]["architecture"] = {
-        "network_class_name": "nnunet_mamba.networks.SliceMamba", "arch_kwargs": SIZES, "_kw_requires_import": []
-    }  # fmt: skip
+    plans["configurations"]["2d"] |= {"batch_size": 2, "patch_size": [40, 72], "slicemamba": SIZES}
     plans_file.write_text(json.dumps(plans))
     return environment
 

@@ -213,7 +213,7 @@ def test_three_outputs_of_full_size_are_supervised(nnunet):
             "3d_fullres",
             "got the configuration '3d_fullres' with patches of 3 axes, wanted 2",
         ),
-        ("plans['configurations']['2d']['patch_size'] = [16, 56]", "2d", "got patch_size [16, 56]"),
+        ("plans['configurations']['2d']['patch_size'] = [15, 56]", "2d", "got patch_size [15, 56]"),
     ],
     ids=["3d", "small patch"],
 )

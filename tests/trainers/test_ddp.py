@@ -1,0 +1,69 @@
+"""Distributed training: a step of two processes, each with its part of the batch, is the step of one with the whole batch."""
+
+import pytest
+import torch
+from two_processes import run_in_two
+
+# (trainer, scenario, batch_dice, samples of the first process, of the second)
+STEPS = [
+    ("DAMambaTrainer", "regions and ignore", True, 2, 1),
+    ("DAMambaTrainer", "ignore", False, 2, 1),
+    ("DermoMambaTrainer", "regions and ignore", False, 2, 1),
+    ("DermoMambaTrainer", "ignore", True, 2, 1),
+    ("nnUNetTrainerASFM", "ignore", True, 2, 1),
+    ("nnUNetTrainerGuideFusion", "ignore", True, 2, 1),
+    ("nnUNetTrainerGuideFusion by mean", "regions and ignore", True, 2, 1),
+    ("nnUNetTrainerGuideFusion by mean", "labels", False, 1, 2),
+    # nnU-Net's own loss: its cross entropy is the mean of each process' own, the joined one's in equal parts of the batch only
+    ("SliceMambaTrainer", "labels", True, 1, 1),
+    ("SliceMambaTrainer of equal samples", "labels", True, 2, 1),
+    ("SliceMambaTrainer", "labels", False, 1, 1),
+    ("SliceMambaSupernetTrainer", "labels", True, 1, 1),
+]
+
+
+@pytest.fixture(scope="module")
+def steps(scenarios, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("two")
+    cases = [
+        {
+            "trainer": trainer.split()[0],
+            "equal": trainer.endswith("equal samples"),
+            "attributes": {"guidance": "mean"} if trainer.endswith("by mean") else {},
+            "folder": str(scenarios.preprocessed / scenarios.planned(scenario)),
+            "results": str(folder / "results"),
+            "batch_dice": batch_dice,
+            "batch": first + second,
+            "first": first,
+            "more_steps": 3 if "Supernet" in trainer else 1,
+        }
+        for trainer, scenario, batch_dice, first, second in STEPS
+    ]
+    return dict(zip(STEPS, run_in_two("two_processes:trainer_steps", folder, cases)))
+
+
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: "-".join(map(str, step)))
+def test_step_of_two_processes_is_that_of_one(steps, step):
+    alone, both = steps[step]["alone"], steps[step]["both"]
+    assert both["loss"] == pytest.approx(alone["loss"], rel=1e-4)
+    assert set(both["gradients"]) >= set(alone["gradients"])
+    largest = max(gradient.abs().max().item() for gradient in alone["gradients"].values())
+    assert largest > 1e-4
+    for name, gradient in both["gradients"].items():
+        # the head of the lowest resolution has weight 0 in one process and next to none in two
+        wanted = alone["gradients"].get(name, torch.zeros_like(gradient))
+        torch.testing.assert_close(gradient, wanted, rtol=1e-2, atol=1e-4 * largest, msg=name)
+
+
+@pytest.mark.parametrize("classes", [1, 3])
+def test_images_put_together_have_the_same_dice_over_the_batch(classes):
+    """Also of labels: there nnU-Net makes the maps of classes itself."""
+    from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
+
+    from nnunet_mamba.trainers.joined_batch import JoinedBatch
+
+    dice = MemoryEfficientSoftDiceLoss(torch.sigmoid, batch_dice=True, do_bg=classes == 1, ddp=False)
+    logits, mask = torch.randn(3, classes, 8, 6), torch.rand(3, 1, 8, 6) < 0.7
+    target = torch.randint(0, max(classes, 2), (3, 1, 8, 6)).float()
+    torch.testing.assert_close(JoinedBatch(dice)(logits, target, loss_mask=mask), dice(logits, target, loss_mask=mask))
+    assert JoinedBatch(dice)(logits, target) != dice(logits, target, loss_mask=mask)

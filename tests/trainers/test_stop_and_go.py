@@ -1,0 +1,83 @@
+"""Stop and go on: a trainer that loads a checkpoint takes the next step as the one that saved it."""
+
+import pytest
+import torch
+from trainer_steps import TRAINERS, make_batch, make_trainer
+
+
+def flat(state):
+    """All tensors and numbers of nested dicts and lists, with their paths."""
+    if isinstance(state, dict):
+        return {f"{key}.{path}": value for key, part in state.items() for path, value in flat(part).items()}
+    if isinstance(state, list):
+        return flat(dict(enumerate(state)))
+    return {"": state}
+
+
+def assert_same(one, other):
+    one, other = flat(one), flat(other)
+    assert one.keys() == other.keys()
+    for path, value in one.items():
+        same = torch.equal(value, other[path]) if isinstance(value, torch.Tensor) else value == other[path]
+        assert same, path
+
+
+@pytest.mark.parametrize("name", TRAINERS)
+def test_next_step_after_loading_is_that_without(scenarios, tmp_path, name):
+    folder = scenarios.preprocessed / scenarios.planned("labels")
+
+    def make():
+        trainer = make_trainer(name, folder, tmp_path)
+        trainer.num_epochs = 20
+        trainer.initialize()
+        trainer.grad_scaler = torch.amp.GradScaler("cpu", init_scale=2.0**9, growth_interval=2)
+        return trainer
+
+    def step(trainer):
+        torch.manual_seed(0)  # of stochastic depth
+        trainer.on_train_epoch_start()
+        return [float(trainer.train_step(make_batch(trainer, 2, seed))["loss"]) for seed in (3, 4)]
+
+    trainer, other = make(), make()
+    trainer.current_epoch = 8
+    for epoch in range(8):  # without a better Dice: the plateau of the papers is reached
+        for key, value in {"mean_fg_dice": 0.5, "ema_fg_dice": 0.5, "train_losses": 1.0, "val_losses": 1.0}.items():
+            trainer.logger.log(key, value, epoch)
+        trainer.logger.log("lrs", trainer.optimizer.param_groups[0]["lr"], epoch)
+    step(trainer)
+    assert trainer.grad_scaler.get_scale() == 2.0**10
+    trainer.current_epoch = 7  # nnU-Net stores the epoch behind the present one
+    trainer.logger.local_logger.my_fantastic_logging["lrs"].pop()  # of the epoch that has begun
+    trainer.save_checkpoint(str(tmp_path / "checkpoint.pth"))
+    trainer.current_epoch = 8
+    other.load_checkpoint(str(tmp_path / "checkpoint.pth"))
+    assert other.current_epoch == 8
+    assert_same(other.optimizer.state_dict(), trainer.optimizer.state_dict())
+    assert_same(other.grad_scaler.state_dict(), trainer.grad_scaler.state_dict())
+    assert_same(other.logger.get_checkpoint(), trainer.logger.get_checkpoint())
+    assert step(other) == step(trainer)
+    assert_same(other.network.state_dict(), trainer.network.state_dict())
+    rates = [each.optimizer.param_groups[0]["lr"] for each in (trainer, other)]
+    assert rates[0] == rates[1] < trainer.initial_lr
+    if name in ("DAMambaTrainer", "DermoMambaTrainer"):
+        assert rates[0] == pytest.approx(trainer.initial_lr / 2)
+
+
+@pytest.mark.parametrize("name", TRAINERS)
+def test_pretrained_weights_go_over_to_other_classes(scenarios, tmp_path, name):
+    """nnUNetv2_train -pretrained_weights takes all but the heads, here of three classes for two regions."""
+    from nnunetv2.run.load_pretrained_weights import load_pretrained_weights
+
+    trainer, other = (
+        make_trainer(name, scenarios.preprocessed / scenarios.planned(scenario), tmp_path) for scenario in ("labels", "regions and ignore")
+    )
+    trainer.initialize()
+    other.initialize()
+    trainer.save_checkpoint(str(tmp_path / "pretrained.pth"))
+    load_pretrained_weights(other.network, str(tmp_path / "pretrained.pth"))
+    wanted = trainer.network.state_dict()
+    for key, tensor in other.network.state_dict().items():
+        if "seg_layers" not in key:
+            assert torch.equal(tensor, wanted[key]), key
+    other.on_train_epoch_start()
+    assert torch.isfinite(torch.as_tensor(other.train_step(make_batch(other, 2))["loss"]))

@@ -1,0 +1,86 @@
+"""Two processes of a distributed training on the CPU, by gloo: a training step of a trainer, alone and shared by both.
+
+nnU-Net takes distributed training to be on CUDA; what it does there is done here, but for synchronised batch norm, which CPUs
+do not have: layers that look at the whole batch or at chance are in evaluation mode.
+"""
+
+import os
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import torch
+from torch import distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+from trainer_steps import make_batch, make_trainer
+
+
+def run_in_two(function: str, folder: Path, *arguments) -> Any:
+    """What `module:function` returns in process 0 of 2, each called with (rank, start, *arguments); `start` joins them."""
+    torch.multiprocessing.spawn(_enter, (function, str(folder), arguments), nprocs=2)
+    return torch.load(folder / "result.pt", weights_only=True)
+
+
+def _enter(rank: int, function: str, folder: str, arguments: tuple) -> None:
+    torch.set_num_threads(1)
+    module, name = function.split(":")
+
+    def start() -> None:
+        distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+
+    result = getattr(import_module(module), name)(rank, start, *arguments)
+    if rank == 0:
+        torch.save(result, os.path.join(folder, "result.pt"))
+    distributed.destroy_process_group()
+
+
+def trainer_steps(rank: int, start, cases: list[dict]) -> list[dict]:
+    """For each case, the loss and the gradients of a step of one process with the whole batch ("alone") and of two ("both")."""
+    alone = [_step(case, slice(None)) if rank == 0 else None for case in cases]
+    start()
+    results = []
+    for case, of_one in zip(cases, alone):
+        mine = slice(0, case["first"]) if rank == 0 else slice(case["first"], None)
+        results.append({"alone": of_one, "both": _step(case, mine)})
+    return results
+
+
+def _step(case: dict, samples: slice) -> dict:
+    is_ddp = distributed.is_initialized()
+    torch.manual_seed(0)
+    trainer = make_trainer(
+        case["trainer"], case["folder"], case["results"], batch_dice=case["batch_dice"], batch_size=case["batch"]
+    )
+    vars(trainer).update(case["attributes"])
+    _initialize(trainer, is_ddp)
+    trainer.on_train_epoch_start()
+    trainer.network.eval()
+    whole = make_batch(trainer, case["batch"])
+    if case["equal"]:
+        whole = {name: tensor[:1].expand_as(tensor) for name, tensor in whole.items()}
+    target = whole["target"]
+    batch = {
+        "data": whole["data"][samples],
+        "target": [part[samples] for part in target] if isinstance(target, list) else target[samples],
+    }
+    loss = torch.as_tensor(trainer.train_step(batch)["loss"]).double()
+    network = trainer.network.module if is_ddp else trainer.network
+    gradients = {name: x.grad.clone() for name, x in network.named_parameters() if x.grad is not None and x.grad.any()}
+    if is_ddp:
+        for _ in range(case["more_steps"]):
+            trainer.train_step(batch)  # which notices what had no gradient in the step before
+        distributed.all_reduce(loss)
+        loss /= 2
+    return {"loss": loss.item(), "gradients": gradients}
+
+
+def _initialize(trainer, is_ddp: bool) -> None:
+    from nnunetv2.training.nnUNetTrainer import nnUNetTrainer as nnunet
+
+    trainer.is_ddp = is_ddp
+    with (
+        mock.patch.object(nnunet, "DDP", lambda network, device_ids: DistributedDataParallel(network)),
+        mock.patch.object(nn.SyncBatchNorm, "convert_sync_batchnorm", lambda network: network),
+    ):
+        trainer.initialize()
