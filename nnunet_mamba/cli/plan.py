@@ -5,7 +5,8 @@ nnU-Net and torch are imported when a plan is made.
 
 import argparse
 
-NETWORKS = ("da_mambanet", "dermomamba", "slicemamba")
+NETWORKS = ("da_mambanet", "dermomamba", "slicemamba", "slicemamba_supernet")
+SIZES = ("dims", "depths", "depths_decoder")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,6 +20,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     memory.add_argument(
         "--ram", metavar="GIB", type=float, help="what a training on a CPU may take (default without a GPU: half of this machine's)"
     )
+    sizes = parser.add_argument_group("a smaller or larger SliceMamba", "one number a stage; by default those of the paper")
+    sizes.add_argument("--dims", metavar="N", type=int, nargs="+", help="channels, each twice the one before (96 192 384 768)")
+    sizes.add_argument("--depths", metavar="N", type=int, nargs="+", help="blocks of the encoder (2 2 9 2)")
+    sizes.add_argument("--depths-decoder", metavar="N", type=int, nargs="+", help="blocks of the decoder (2 2 2 1)")
     parser.add_argument("-p", dest="name", metavar="NAME", help="the plans' name (default: one of network and memory)")
 
 
@@ -29,4 +34,6 @@ def run(args: argparse.Namespace) -> None:
     from nnunet_mamba.planning.run import plan
 
     memory = budget(args.gpu_memory, args.ram)
-    print(report(args.dataset, args.network, memory, plan(args.dataset, args.network, memory, args.name)))
+    sizes = tuple((name, tuple(size)) for name in SIZES if (size := getattr(args, name)))
+    planned = plan(args.dataset, args.network, memory, args.name, sizes)
+    print(report(args.dataset, args.network, memory, planned))

@@ -12,11 +12,11 @@ from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
 from nnunet_mamba.planning.memory import GIB, resident_bytes, training_bytes
 from nnunet_mamba.planning.patch_and_batch import choose, patches_to_try
-from nnunet_mamba.planning.recipes import RECIPES
+from nnunet_mamba.planning.recipes import RECIPES, Sizes
 
 GPU, RAM = "GPU", "RAM"
 SHARED_PLANS = "nnUNetPlans"
-PATCH_AND_BATCH = {"data_identifier", "batch_size", "patch_size", "architecture", "batch_dice"}
+PATCH_AND_BATCH = {"data_identifier", "batch_size", "patch_size", "architecture", "batch_dice", "slicemamba"}
 UNBOUNDED = 1e6  # GB: nnU-Net's own search for a patch ends at once; ours replaces what it found
 POOLINGS = 5  # of the U-Net in the plans, so that any multiple of 32 fits it
 
@@ -34,6 +34,7 @@ class MambaPlanner(ExperimentPlanner):
 
     network: str
     kind: str
+    sizes: Sizes = ()
 
     def __init__(self, dataset_name_or_id: str | int, gpu_memory_target_in_gb: float = 8, *args, **kwargs):
         super().__init__(dataset_name_or_id, UNBOUNDED, *args, **kwargs)
@@ -54,14 +55,15 @@ class MambaPlanner(ExperimentPlanner):
             self.estimate,
         )
         self._fit_unet(plan["architecture"]["arch_kwargs"], spacing, patch)
-        return plan | {"patch_size": list(patch), "batch_size": batch}
+        of_network = {"slicemamba": {name: list(size) for name, size in self.sizes}} if self.sizes else {}
+        return plan | {"patch_size": list(patch), "batch_size": batch} | of_network
 
     def estimate(self, patch_size: tuple[int, int], batch_size: int) -> int:
         """Bytes that a training step takes at its peak: of a GPU's memory, or of a process's."""
         channels = self.dataset_json.get("channel_names") or self.dataset_json["modality"]
         labels = LabelManager(self.dataset_json["labels"], self.dataset_json.get("regions_class_order"))
         count = resident_bytes if self.kind == RAM else training_bytes
-        return count(self.network, len(channels), labels.num_segmentation_heads, patch_size, batch_size)
+        return count(self.network, len(channels), labels.num_segmentation_heads, patch_size, batch_size, self.sizes)
 
     def _fit_unet(self, arguments: dict, spacing, patch: tuple[int, int]) -> None:
         _, strides, kernel_sizes, _, _ = get_pool_and_conv_props(spacing, patch, self.UNet_featuremap_min_edge_length, POOLINGS)
@@ -103,7 +105,7 @@ class MambaPlanner(ExperimentPlanner):
         )
 
 
-# nnU-Net gives a planner no arguments of ours, so each network and kind of memory has its class
+# nnU-Net gives a planner no arguments of ours, so each network and kind of memory has its class, and sizes make one derived from it
 PLANNERS = {
     (network, kind): type(f"{recipe.name}Planner{kind}", (MambaPlanner,), {"network": network, "kind": kind})
     for network, recipe in RECIPES.items()

@@ -9,11 +9,11 @@ from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
 from torch import Tensor, nn
 
 from nnunet_mamba.losses import ASFMLoss, GuideFusionLoss
-from nnunet_mamba.networks import DAMambaNet, DermoMamba, SliceMamba
+from nnunet_mamba.networks import DAMambaNet, DermoMamba, SliceMamba, SliceMambaSupernet
 
 
 class Recipe(NamedTuple):
-    """A trainer's name and its network's, and how they are made: `network(in_channels, num_classes, patch_size)`,
+    """A trainer's name and its network's, and how they are made: `network(in_channels, num_classes, patch_size, **sizes)`,
     `loss(num_classes)`.
     """
 
@@ -50,9 +50,30 @@ RECIPES = {
         lambda classes: GuideFusionLoss(),
     ),
     "slicemamba": Recipe(
-        "SliceMambaTrainer", "SliceMamba", lambda channels, classes, size: SliceMamba(channels, classes), _nnunets_loss
+        "SliceMambaTrainer",
+        "SliceMamba",
+        lambda channels, classes, size, **sizes: SliceMamba(channels, classes, **sizes),
+        _nnunets_loss,
+    ),
+    "slicemamba_supernet": Recipe(
+        "SliceMambaSupernetTrainer",
+        "SliceMambaSupernet",
+        lambda channels, classes, size, **sizes: SliceMambaSupernet(channels, classes, **sizes),
+        _nnunets_loss,
     ),
 }
+Sizes = tuple[tuple[str, tuple[int, ...]], ...]  # ("dims", (16, 32, 64, 128)), ... of the networks whose size is not fixed
+
+
+def check_sizes(network: str, sizes: Sizes) -> None:
+    """Raises:
+    ValueError: `network` has one size only, or cannot be built so.
+    """
+    if not sizes:
+        return
+    if not network.startswith("slicemamba"):
+        raise ValueError(f"{', '.join(name for name, _ in sizes)}: {RECIPES[network].name} has one size, only SliceMamba has others")
+    RECIPES[network].network(3, 2, (32, 32), **dict(sizes))
 
 
 class TrainingStep:
@@ -63,13 +84,22 @@ class TrainingStep:
         in_channels, num_classes: of images and logits.
         patch_size: (H, W).
         device: where the network is made.
+        sizes: of the network, where they are not the published ones.
     """
 
-    def __init__(self, network: str, in_channels: int, num_classes: int, patch_size: Sequence[int], device: str = "cpu"):
+    def __init__(
+        self,
+        network: str,
+        in_channels: int,
+        num_classes: int,
+        patch_size: Sequence[int],
+        device: str = "cpu",
+        sizes: Sizes = (),
+    ):
         recipe = RECIPES[network]
         self.in_channels, self.num_classes, self.patch_size, self.device = in_channels, num_classes, tuple(patch_size), device
         with torch.device(device):
-            self.network = recipe.network(in_channels, num_classes, self.patch_size).train()
+            self.network = recipe.network(in_channels, num_classes, self.patch_size, **dict(sizes)).train()
         self.loss = recipe.loss(num_classes)
         self.optimizer = torch.optim.Adam(self.network.parameters())
         self.scaler = torch.amp.GradScaler("cuda") if device == "cuda" else None

@@ -15,7 +15,7 @@ from nnunet_mamba.planning.budget import Budget
 from nnunet_mamba.planning.memory import GIB
 from nnunet_mamba.planning.patch_and_batch import NothingFits
 from nnunet_mamba.planning.planner import PLANNERS, SHARED_PLANS
-from nnunet_mamba.planning.recipes import RECIPES
+from nnunet_mamba.planning.recipes import RECIPES, Sizes, check_sizes
 
 
 class Planned(NamedTuple):
@@ -28,7 +28,7 @@ class Planned(NamedTuple):
     is_preprocessed: bool
 
 
-def plan(dataset_id: int, network: str, budget: Budget, name: str | None = None) -> Planned:
+def plan(dataset_id: int, network: str, budget: Budget, name: str | None = None, sizes: Sizes = ()) -> Planned:
     """Plan the configuration 2d of a data set in nnUNet_raw for one of our networks.
 
     Extracts the fingerprint where there is none, as nnUNetv2_plan_and_preprocess does.
@@ -36,19 +36,23 @@ def plan(dataset_id: int, network: str, budget: Budget, name: str | None = None)
     Args:
         network: a key of `RECIPES`.
         name: of the plans; None makes one of the network's name and the memory.
+        sizes: of the network, where they are not the published ones; they become part of the plans.
     Raises:
-        ValueError: the memory does not suffice for the smallest patch; says what would. Or `name` is that of other plans.
+        ValueError: the network has no such sizes. The memory does not suffice for the smallest patch; says what would. Or `name` is that of other plans.
         RuntimeError, FileNotFoundError: nnU-Net's folders are not set, or hold no such data set.
     """
+    check_sizes(network, sizes)
     dataset = _dataset_name(dataset_id)
     folder = Path(os.environ["nnUNet_preprocessed"], dataset)
-    name = name or f"nnUNetMambaPlans_{RECIPES[network].name}_{budget.total:g}G"
+    of_sizes = "".join("_" + "-".join(map(str, size)) for _, size in sizes)
+    name = name or f"nnUNetMambaPlans_{RECIPES[network].name}{of_sizes}_{budget.total:g}G"
     _check_name(name, folder)
     if not (folder / "dataset_fingerprint.json").exists():
         print("Fingerprint: none yet, extracting", flush=True)
         extract_fingerprint_dataset(dataset_id)
     print("Planning (counts the memory of training steps, half a minute or so) ...", flush=True)
-    planner = PLANNERS[network, budget.kind]
+    of_published_size = PLANNERS[network, budget.kind]
+    planner = type(of_published_size.__name__, (of_published_size,), {"sizes": sizes})
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             plans, _ = plan_experiment_dataset(dataset_id, planner, budget.for_step, overwrite_plans_name=name)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from PIL import Image
 
 from nnunet_mamba.cli.main import main
@@ -15,6 +16,8 @@ from nnunet_mamba.planning import planner
 from nnunet_mamba.planning.budget import OUTSIDE
 from nnunet_mamba.planning.memory import GIB
 from nnunet_mamba.planning.planner import RAM
+from nnunet_mamba.trainers.slice_mamba_supernet_trainer import SliceMambaSupernetTrainer
+from nnunet_mamba.trainers.slice_mamba_trainer import SliceMambaTrainer
 
 SIZE = (40, 72)
 SCRIPTS = Path(sys.executable).parent
@@ -53,7 +56,7 @@ def dataset(tmp_path, monkeypatch):
 def quick(monkeypatch):
     """An estimate that takes no time."""
 
-    def line(network, in_channels, num_classes, patch_size, batch_size):
+    def line(network, in_channels, num_classes, patch_size, batch_size, sizes):
         return 100_000_000 + 10_000 * np.prod(patch_size) * batch_size
 
     monkeypatch.setattr(planner, "training_bytes", line)
@@ -121,6 +124,35 @@ def test_more_memory_a_larger_plan(dataset, quick):
         assert settings["patch_size"][0] % 32 == settings["patch_size"][1] % 32 == 0
         pixels.append(np.prod(settings["patch_size"]) * settings["batch_size"])
     assert pixels == sorted(set(pixels))
+
+
+@pytest.mark.parametrize("network", ["slicemamba", "slicemamba_supernet"])
+def test_plans_of_another_size_build_it(dataset, network):
+    """In less memory than the published size; SliceMamba and its supernet can share them."""
+    sizes = {"dims": [8, 16, 32], "depths": [1, 2, 1], "depths_decoder": [1, 1, 1]}
+    options = ("--dims", 8, 16, 32, "--depths", 1, 2, 1, "--depths-decoder", 1, 1, 1)
+    assert plan("--ram", 3, *options, network=network) == 0
+    (file,) = dataset.glob("nnUNetMambaPlans_SliceMamba*_8-16-32_1-2-1_1-1-1_3G.json")
+    settings = configuration(dataset, file.stem)
+    assert settings["slicemamba"] == sizes
+    manager = PlansManager(json.loads(file.read_text())).get_configuration("2d")
+    for trainer in (SliceMambaTrainer, SliceMambaSupernetTrainer):
+        built = trainer.build_network_architecture(None, manager, 1, 2)
+        assert built.dims == (8, 16, 32) and len(built.places) == 7
+
+
+@pytest.mark.parametrize(
+    ("network", "options", "message"),
+    [
+        ("dermomamba", ("--dims", 8, 16), "dims: DermoMamba has one size, only SliceMamba has others"),
+        ("slicemamba", ("--dims", 8, 17, 34, 68), "dims: got (8, 17, 34, 68), wanted each twice the one before"),
+        ("slicemamba", ("--dims", 8, 16), "got 4, 4 and 2 stages, wanted as many of each"),
+    ],
+)
+def test_sizes_that_cannot_be_are_refused(dataset, capsys, network, options, message):
+    before = sorted(dataset.iterdir())
+    assert plan("--ram", 3, *options, network=network) == 1
+    assert message in capsys.readouterr().err and sorted(dataset.iterdir()) == before
 
 
 def test_the_least_memory_is_said(dataset, quick, capsys):
