@@ -49,11 +49,17 @@ def peak_bytes(function: Callable[..., Callable[[], object]], *arguments) -> int
 
 def _peak(function: Callable[..., Callable[[], object]], arguments: tuple) -> int:
     run = function(*arguments)
+    kept = []
+    peak = peak_of(lambda: kept.extend(run()))
+    return max(0, peak - sum(x.numel() * x.element_size() for x in kept))
+
+
+def peak_of(run: Callable[[], object]) -> int:
+    """What `run()` needs at its peak beyond what it finds, of the resident memory of this process. Linux, CPU."""
     before = _status("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts anew
-    kept = run()
-    returned = sum(x.numel() * x.element_size() for x in kept)
-    return max(0, _status("VmHWM") - before - returned)
+    run()
+    return _status("VmHWM") - before
 
 
 def _status(key: str) -> int:

@@ -19,9 +19,10 @@ MAY_IMPORT = {
     "dataset_conversion": {"evaluation"},
     "search": {"networks"},
     "trainers": {"networks", "losses", "search"},
+    "planning": {"networks", "losses"},
     "demo": {"evaluation", "dataset_conversion"},
     "ext": {"trainers"},
-    "cli": {"ops", "networks", "evaluation", "dataset_conversion", "demo", "search"},
+    "cli": {"ops", "networks", "evaluation", "dataset_conversion", "demo", "planning", "search"},
 }
 WITHOUT_NNUNET = ("ops", "blocks", "networks", "losses")
 

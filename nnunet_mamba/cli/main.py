@@ -7,7 +7,7 @@ from importlib import import_module
 
 from nnunet_mamba import __version__
 
-COMMANDS = ("convert", "demo", "doctor", "import-weights", "search")
+COMMANDS = ("convert", "demo", "doctor", "import-weights", "plan", "search")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -17,6 +17,7 @@ from nnunet_mamba.ops._simd import (
     flush_denormals,
     fma,
     load,
+    prefetch,
     restore_denormals,
     row_sums,
     softplus_and_slope,
@@ -53,11 +54,15 @@ def scratch_size(rows, states, blocks):
 
 @_jit()
 def cut(orders):
-    """Segments of every direction: (K, S + 1) first steps, (K, S) lowest positions, (K,) numbers of segments."""
+    """Segments of every direction: (K, S + 1) first steps, (K, S) lowest positions and walks, (K,) numbers of segments.
+
+    A walk is 1 where a segment goes up position by position, -1 where it goes down so, and 0 otherwise.
+    """
     directions, length = orders.shape
     most = (length + SEGMENT - 1) // SEGMENT
     starts = np.zeros((directions, most + 1), np.int64)
     lows = np.zeros((directions, most), np.int64)
+    walks = np.zeros((directions, most), np.int64)
     counts = np.zeros(directions, np.int64)
     for k in range(directions):
         step = 0
@@ -70,9 +75,14 @@ def cut(orders):
                     high = max(high, orders[k, t])
                 step = stop
             lows[k, counts[k]] = low
+            up = down = True
+            for t in range(start, step):
+                up = up and orders[k, t] == low + t - start
+                down = down and orders[k, t] == high - t + start
+            walks[k, counts[k]] = 1 if up else -1 if down else 0
             counts[k] += 1
             starts[k, counts[k]] = step
-    return starts, lows, counts
+    return starts, lows, walks, counts
 
 
 @_jit()
@@ -89,22 +99,30 @@ def _carve(scratch, start, size):
 
 
 @_jit()
-def _fill(source, start, stride, count, size, panel, column, width):
-    """panel[j, column + i] = source[start + i stride + j] for j < size and 16 rows i, the last of `count` repeated."""
+def _fill(source, start, stride, count, size, panel, column, width, down):
+    """panel[j, column + i] = source[start + i stride + j] for j < size and 16 rows i, the last of `count` repeated.
+
+    With `down` the panel's rows are in reverse.
+    """
+    first, step = ((size - 1) * width + column, -width) if down else (column, width)
     whole = size - size % LANES
     for j in range(0, whole, LANES):
-        transpose(source, start + j, stride, count, panel, j * width + column, width)
+        transpose(source, start + j, stride, count, panel, first + j * step, step)
     for j in range(whole, size):
         for i in range(LANES):
-            panel[j * width + column + i] = source[start + min(i, count - 1) * stride + j]
+            panel[first + j * step + i] = source[start + min(i, count - 1) * stride + j]
 
 
 @_jit()
-def _drain(panel, column, width, count, size, target, start, stride, tile, add):
-    """target[start + i stride + j] = panel[j, column + i] for j < size and i < count, or += with `add`."""
+def _drain(panel, column, width, count, size, target, start, stride, tile, add, down):
+    """target[start + i stride + j] = panel[j, column + i] for j < size and i < count, or += with `add`; `down` as in _fill."""
+    first, step = ((size - 1) * width + column, -width) if down else (column, width)
     whole = size - size % LANES
     for j in range(0, whole, LANES):
-        transpose(panel, j * width + column, width, LANES, tile, 0, LANES)
+        if count == LANES and not add:
+            transpose(panel, first + j * step, step, LANES, target, start + j, stride)
+            continue
+        transpose(panel, first + j * step, step, LANES, tile, 0, LANES)
         for i in range(count):
             at = start + i * stride + j
             values = load(tile, i * LANES)
@@ -112,8 +130,17 @@ def _drain(panel, column, width, count, size, target, start, stride, tile, add):
     for j in range(whole, size):
         for i in range(count):
             at = start + i * stride + j
-            value = panel[j * width + column + i]
+            value = panel[first + j * step + i]
             target[at] = target[at] + value if add else value
+
+
+@_jit()
+def _gather(panel, order, low, width, near):
+    """near[t] = panel[order[t] - low], rows of `width` floats."""
+    for t in range(len(order)):
+        r = order[t] - low
+        for n in range(0, width, LANES):
+            store(near, t * width + n, load(panel, r * width + n))
 
 
 @_jit()
@@ -152,6 +179,7 @@ def forward(
     orders,
     starts,
     lows,
+    walks,
     counts,
     softplus,
     rows,
@@ -179,8 +207,8 @@ def forward(
     steps, at = _carve(scratch, at, CHUNK * LANES)
     drives, at = _carve(scratch, at, CHUNK * LANES)
     ys, at = _carve(scratch, at, CHUNK * LANES)
-    Bs, at = _carve(scratch, at, CHUNK * width)
-    Cs, at = _carve(scratch, at, CHUNK * width)
+    B_near, at = _carve(scratch, at, CHUNK * width)
+    C_near, at = _carve(scratch, at, CHUNK * width)
     tile, at = _carve(scratch, at, TILE)
     rate, at = _carve(scratch, at, states * LANES)
     lane, at = _carve(scratch, at, 2 * LANES)
@@ -189,27 +217,34 @@ def forward(
         state[:] = 0
         for segment in range(counts[k]):
             low, first, last = lows[k, segment], starts[k, segment], starts[k, segment + 1]
-            size = last - first
+            size, walk = last - first, walks[k, segment]
             steering = ((b * directions + k) * groups + g) * states
             for n in range(0, states, LANES):
                 count = min(LANES, states - n)
-                _fill(B, (steering + n) * length + low, length, count, size, B_panel, n, width)
-                _fill(C, (steering + n) * length + low, length, count, size, C_panel, n, width)
+                _fill(B, (steering + n) * length + low, length, count, size, B_panel, n, width, walk < 0)
+                _fill(C, (steering + n) * length + low, length, count, size, C_panel, n, width, walk < 0)
             for block in range(first_block, last_block):
                 channel = g * share + block * LANES
                 count = min(LANES, share - block * LANES)
                 here = (block - first_block) * states * LANES
-                _fill(u, (b * channels + channel) * length + low, length, count, size, u_panel, 0, LANES)
+                _fill(u, (b * channels + channel) * length + low, length, count, size, u_panel, 0, LANES, walk < 0)
                 row = (b * directions + k) * channels + channel
-                _fill(delta, row * length + low, length, count, size, step_panel, 0, LANES)
+                _fill(delta, row * length + low, length, count, size, step_panel, 0, LANES, walk < 0)
+                next_channel, next_low = channel + LANES, low
+                if block + 1 == last_block:
+                    next_channel, next_low = g * share + first_block * LANES, lows[k, min(segment + 1, counts[k] - 1)]
+                next_u = (b * channels + next_channel) * length + next_low
+                next_delta = ((b * directions + k) * channels + next_channel) * length + next_low
+                next_y = ((part * batch + b) * channels + next_channel) * length + next_low
                 _lane_rows(A, (k * channels + channel) * states, states, count, rate, LOG2_E)
                 _lane_rows(D, k * channels + channel, 1, count, lane[:LANES], 1.0)
                 _lane_rows(delta_bias, k * channels + channel, 1, count, lane[LANES:], 1.0)
                 skip, bias = load(lane, 0), load(lane, LANES)
                 for start in range(first, last, CHUNK):
                     stop = min(start + CHUNK, last)
+                    near = start - first
                     for t in range(stop - start):
-                        r = orders[k, start + t] - low
+                        r = near + t if walk != 0 else orders[k, start + t] - low
                         step = load(step_panel, r * LANES) + bias
                         if softplus:
                             step = softplus_and_slope(step)[0]
@@ -217,9 +252,12 @@ def forward(
                         store(steps, t * LANES, step)
                         store(drives, t * LANES, step * u_t)
                         store(ys, t * LANES, skip * u_t)
-                        for n in range(0, width, LANES):
-                            store(Bs, t * width + n, load(B_panel, r * width + n))
-                            store(Cs, t * width + n, load(C_panel, r * width + n))
+                    Bs, Cs = B_near, C_near
+                    if walk != 0:  # the panels are in visiting order
+                        Bs, Cs = B_panel[near * width :], C_panel[near * width :]
+                    else:
+                        _gather(B_panel, orders[k, start:stop], low, width, B_near)
+                        _gather(C_panel, orders[k, start:stop], low, width, C_near)
                     saved = ((b * directions + k) * chunks + start // CHUNK) * states * channels + channel
                     for n in range(states):
                         if count == LANES:
@@ -235,6 +273,14 @@ def forward(
                         h0, h1 = load(state, at), load(state, at + LANES)
                         h2, h3 = load(state, at + 2 * LANES), load(state, at + 3 * LANES)
                         for t in range(stop - start):
+                            # a cache line at a time, what the next block of channels will want
+                            line = near + (t % LANES) * length + t // LANES * LANES
+                            if n == 0:
+                                prefetch(u, next_u + line)
+                            elif n == 4:
+                                prefetch(delta, next_delta + line)
+                            elif n == 8:
+                                prefetch(y, next_y + line)
                             step, drive = load(steps, t * LANES), load(drives, t * LANES)
                             steer = t * width + n
                             h0 = fma(exp2(step * rate0), h0, drive * broadcast(Bs, steer))
@@ -258,9 +304,10 @@ def forward(
                             store(ys, t * LANES, fma(h0, broadcast(Cs, t * width + n), load(ys, t * LANES)))
                         store(state, here + n * LANES, h0)
                     for t in range(stop - start):
-                        store(y_panel, (orders[k, start + t] - low) * LANES, load(ys, t * LANES))
+                        r = near + t if walk != 0 else orders[k, start + t] - low
+                        store(y_panel, r * LANES, load(ys, t * LANES))
                 target = ((part * batch + b) * channels + channel) * length + low
-                _drain(y_panel, 0, LANES, count, size, y, target, length, tile, k > first_direction)
+                _drain(y_panel, 0, LANES, count, size, y, target, length, tile, k > first_direction, walk < 0)
         for block in range(first_block, last_block):
             channel = g * share + block * LANES
             for i in range(min(LANES, share - block * LANES)):
@@ -285,6 +332,7 @@ def backward(
     orders,
     starts,
     lows,
+    walks,
     counts,
     softplus,
     checkpoints,
@@ -330,8 +378,8 @@ def backward(
     grads, at = _carve(scratch, at, CHUNK * LANES)
     dsteps, at = _carve(scratch, at, CHUNK * LANES)
     ddrives, at = _carve(scratch, at, CHUNK * LANES)
-    Bs, at = _carve(scratch, at, CHUNK * width)
-    Cs, at = _carve(scratch, at, CHUNK * width)
+    B_near, at = _carve(scratch, at, CHUNK * width)
+    C_near, at = _carve(scratch, at, CHUNK * width)
     visited, at = _carve(scratch, at, width * (CHUNK + 1) * LANES)
     decays, at = _carve(scratch, at, width * CHUNK * LANES)
     visited[:] = 0
@@ -342,12 +390,12 @@ def backward(
         carried[:] = 0
         for segment in range(counts[k] - 1, -1, -1):
             low, first, last = lows[k, segment], starts[k, segment], starts[k, segment + 1]
-            size = last - first
+            size, walk = last - first, walks[k, segment]
             steering = ((b * directions + k) * groups + g) * states
             for n in range(0, states, LANES):
                 count = min(LANES, states - n)
-                _fill(B, (steering + n) * length + low, length, count, size, B_panel, n, width)
-                _fill(C, (steering + n) * length + low, length, count, size, C_panel, n, width)
+                _fill(B, (steering + n) * length + low, length, count, size, B_panel, n, width, walk < 0)
+                _fill(C, (steering + n) * length + low, length, count, size, C_panel, n, width, walk < 0)
             for j in range(size):
                 for n in range(states, padded):
                     C_panel[j * width + n] = 0  # states that pad a four get no gradient, and pass none on
@@ -358,10 +406,10 @@ def backward(
                 count = min(LANES, share - block * LANES)
                 here = (block - first_block) * padded * LANES
                 entry = (b * channels + channel) * length + low
-                _fill(u, entry, length, count, size, u_panel, 0, LANES)
-                _fill(grad_y, entry, length, count, size, grad_panel, 0, LANES)
+                _fill(u, entry, length, count, size, u_panel, 0, LANES, walk < 0)
+                _fill(grad_y, entry, length, count, size, grad_panel, 0, LANES, walk < 0)
                 row = (b * directions + k) * channels + channel
-                _fill(delta, row * length + low, length, count, size, step_panel, 0, LANES)
+                _fill(delta, row * length + low, length, count, size, step_panel, 0, LANES, walk < 0)
                 _lane_rows(A, (k * channels + channel) * states, states, count, rate, LOG2_E)
                 _lane_rows(D, k * channels + channel, 1, count, lane[:LANES], 1.0)
                 _lane_rows(delta_bias, k * channels + channel, 1, count, lane[LANES:], 1.0)
@@ -374,17 +422,21 @@ def backward(
                 dD_sum, bias_sum = zero, zero
                 for chunk in range((last - 1) // CHUNK, first // CHUNK - 1, -1):
                     start, stop = chunk * CHUNK, min((chunk + 1) * CHUNK, last)
+                    near = start - first
                     for t in range(stop - start):
-                        r = orders[k, start + t] - low
+                        r = near + t if walk != 0 else orders[k, start + t] - low
                         step = load(step_panel, r * LANES)
                         store(steps, t * LANES, step)
                         store(drives, t * LANES, step * load(u_panel, r * LANES))
                         store(grads, t * LANES, load(grad_panel, r * LANES))
                         store(dsteps, t * LANES, zero)
                         store(ddrives, t * LANES, zero)
-                        for n in range(0, width, LANES):
-                            store(Bs, t * width + n, load(B_panel, r * width + n))
-                            store(Cs, t * width + n, load(C_panel, r * width + n))
+                    Bs, Cs = B_near, C_near
+                    if walk != 0:
+                        Bs, Cs = B_panel[near * width :], C_panel[near * width :]
+                    else:
+                        _gather(B_panel, orders[k, start:stop], low, width, B_near)
+                        _gather(C_panel, orders[k, start:stop], low, width, C_near)
                     saved = ((b * directions + k) * chunks + chunk) * states * channels + channel
                     for n in range(states):
                         row_at = (n // 4 * (CHUNK + 1) * 4 + n % 4) * LANES
@@ -465,7 +517,7 @@ def backward(
                         store(dA_sum, (n + 2) * LANES, dA2)
                         store(dA_sum, (n + 3) * LANES, dA3)
                     for t in range(stop - start):
-                        r = orders[k, start + t] - low
+                        r = near + t if walk != 0 else orders[k, start + t] - low
                         for n in range(0, width, LANES):
                             to = r * width + n
                             terms = n * CHUNK * LANES + t * 4 * LANES
@@ -490,11 +542,11 @@ def backward(
                         dA_sum[:] = 0
                         dD_sum, bias_sum = zero, zero
                 to = part * batch * channels * length + entry
-                _drain(grad_panel, 0, LANES, count, size, du, to, length, tile, k > first_direction)
-                _drain(slopes, 0, LANES, count, size, ddelta, row * length + low, length, tile, False)
+                _drain(grad_panel, 0, LANES, count, size, du, to, length, tile, k > first_direction, walk < 0)
+                _drain(slopes, 0, LANES, count, size, ddelta, row * length + low, length, tile, False, walk < 0)
             steering += block_part * batch * directions * groups * states
             for n in range(0, states, LANES):
                 count = min(LANES, states - n)
-                _drain(dB_panel, n, width, count, size, dB, (steering + n) * length + low, length, tile, False)
-                _drain(dC_panel, n, width, count, size, dC, (steering + n) * length + low, length, tile, False)
+                _drain(dB_panel, n, width, count, size, dB, (steering + n) * length + low, length, tile, False, walk < 0)
+                _drain(dC_panel, n, width, count, size, dC, (steering + n) * length + low, length, tile, False, walk < 0)
     restore_denormals(control)

@@ -157,6 +157,21 @@ def load(typingctx, array, index):
 
 
 @intrinsic
+def prefetch(typingctx, array, index):
+    """Have array[index] brought into the caches; outside of the array nothing happens."""
+
+    def codegen(context, builder, signature, args):
+        byte = ir.IntType(8).as_pointer()
+        fetch = ir.FunctionType(ir.VoidType(), [byte, _INT, _INT, _INT])
+        pointer = builder.bitcast(_pointer(context, builder, signature.args[0], *args), byte)
+        read, keep, data = (ir.Constant(_INT, value) for value in (0, 2, 1))
+        builder.call(cgutils.get_or_insert_function(builder.module, fetch, "llvm.prefetch.p0i8"), [pointer, read, keep, data])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), codegen
+
+
+@intrinsic
 def broadcast(typingctx, array, index):
     """array[index] in every lane."""
 

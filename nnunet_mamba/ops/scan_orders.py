@@ -8,16 +8,20 @@ from functools import lru_cache, wraps
 
 import torch
 from torch import Tensor
+from torch._guards import detect_fake_mode
 
 
 def _built_once(build: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Keep what `build` makes, but not what it makes while torch traces it for a graph or a file: that is no real tensor."""
+    """Keep what `build` makes, but not what it makes while torch traces it for a graph or a file, or runs with fake tensors: that
+    is no real tensor.
+    """
     build = torch.inference_mode(False)(build)
     keep = lru_cache(maxsize=64)(build)
 
     @wraps(build)
     def orders(*arguments) -> Tensor:
-        return build(*arguments) if torch.compiler.is_compiling() else keep(*arguments)
+        unreal = torch.compiler.is_compiling() or detect_fake_mode() is not None
+        return build(*arguments) if unreal else keep(*arguments)
 
     return orders
 

@@ -1,0 +1,66 @@
+"""What a training may take: of a GPU's memory, or of the machine's."""
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from nnunet_mamba.planning.memory import GIB
+from nnunet_mamba.planning.planner import GPU, RAM
+
+# GiB: CUDA's context; Python with torch and nnU-Net, 1.0, and two processes that augment batches, 0.5, as measured in a training
+OUTSIDE = {GPU: 0.5, RAM: 1.5}
+SHARE_OF_RAM = 0.5  # the system, other programs and the cache of the data's files have the rest
+CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
+
+
+class Budget(NamedTuple):
+    """`total` GiB of `kind`, GPU memory or RAM, and what is left of it for a training step."""
+
+    total: float
+    kind: str
+
+    def __str__(self) -> str:
+        return f"{self.total:g} GiB of {'RAM' if self.kind == RAM else 'GPU memory'}"
+
+    @property
+    def outside(self) -> float:
+        """GiB that a training takes beside its step."""
+        return OUTSIDE[self.kind]
+
+    @property
+    def for_step(self) -> float:
+        """GiB that a training step may take at its peak."""
+        return self.total - self.outside
+
+
+def budget(gpu_memory: float | None = None, ram: float | None = None) -> Budget:
+    """The one that was given, in GiB; else the memory of the first GPU; else, without a GPU, half of the machine's RAM.
+
+    Raises:
+        ValueError: both are given, or not a positive number; or the machine does not tell its RAM.
+    """
+    if gpu_memory is not None and ram is not None:
+        raise ValueError(f"got --gpu-memory {gpu_memory:g} and --ram {ram:g}, wanted the one of the device that trains")
+    for option, given, kind in (("--gpu-memory", gpu_memory, GPU), ("--ram", ram, RAM)):
+        if given is not None:
+            if not 0 < given < float("inf"):
+                raise ValueError(f"{option}: got {given:g}, wanted a size in GiB above 0")
+            return Budget(given, kind)
+    import torch
+
+    if torch.cuda.is_available():
+        return Budget(round(torch.cuda.get_device_properties(0).total_memory / GIB, 1), GPU)
+    return Budget(round(SHARE_OF_RAM * machine_ram() / GIB, 1), RAM)
+
+
+def machine_ram() -> int:
+    """Bytes that this machine, or the container around this process, has."""
+    try:
+        physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        raise ValueError("this system does not tell how much RAM it has: say how much a training may take, --ram GIB") from None
+    try:
+        limit = CGROUP_LIMIT.read_text().strip()
+    except OSError:
+        return physical
+    return min(physical, int(limit)) if limit.isdecimal() else physical

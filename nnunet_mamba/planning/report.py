@@ -1,0 +1,44 @@
+"""What `nnunet_mamba plan` says: the table, and the commands that come next."""
+
+from nnunet_mamba.planning.budget import Budget
+from nnunet_mamba.planning.memory import GIB
+from nnunet_mamba.planning.planner import RAM, SHARED_PLANS
+from nnunet_mamba.planning.recipes import RECIPES
+from nnunet_mamba.planning.run import Planned
+
+OF_PRECISION = (
+    "The estimate is for float32. In nnU-Net's mixed precision a GPU needs less: on a GPU it is an upper bound, not yet measured on one."
+)
+
+
+def report(dataset_id: int, network: str, budget: Budget, planned: Planned) -> str:
+    """The table, where the preprocessed data is, and the next commands."""
+    recipe = RECIPES[network]
+    height, width = planned.configuration["patch_size"]
+    median = " x ".join(f"{length:g}" for length in planned.configuration["median_image_size_in_voxels"])
+    on_cpu = " -device cpu" if budget.kind == RAM else ""
+    data = planned.configuration["data_identifier"]
+    shared = data.startswith(f"{SHARED_PLANS}_")
+    of_data = f"{data}, " + ("shared with nnU-Net's default plans" if shared else "not shared: nnU-Net's default plans differ")
+    rows = {
+        "network": f"{recipe.name} ({recipe.trainer})",
+        "median image": median,
+        "patch": f"{height} x {width}",
+        "batch": planned.configuration["batch_size"],
+        "a training step": f"{planned.step_bytes / GIB:.2f} GiB, estimated",
+        "beside it": f"{budget.outside:g} GiB",
+        "planned for": str(budget),
+        "plans": planned.file,
+        "preprocessed data": of_data,
+    }
+    trainer = f"-tr {recipe.trainer} -p {planned.name}"
+    commands = [
+        f"nnUNetv2_preprocess -d {dataset_id} -plans_name {planned.name} -c 2d",
+        f"nnUNetv2_train {dataset_id} 2d 0 {trainer}{on_cpu}",
+        f"nnUNetv2_predict -d {dataset_id} -c 2d -f 0 {trainer} -i IMAGES -o PREDICTIONS{on_cpu}",
+    ]
+    lines = [f"  {name:18} {value}" for name, value in rows.items()]
+    lines += [] if on_cpu else ["", OF_PRECISION]
+    lines += ["", "Preprocessed already. Next:" if planned.is_preprocessed else "Next:"]
+    lines += [f"  {command}" for command in commands[planned.is_preprocessed :]]
+    return "\n".join(["", *lines])

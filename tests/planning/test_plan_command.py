@@ -1,0 +1,220 @@
+"""`nnunet_mamba plan` on a small data set: the plans, what nnU-Net does with them, and what is refused."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from PIL import Image
+
+from nnunet_mamba.cli.main import main
+from nnunet_mamba.planning import planner
+from nnunet_mamba.planning.budget import OUTSIDE
+from nnunet_mamba.planning.memory import GIB
+from nnunet_mamba.planning.planner import RAM
+from nnunet_mamba.trainers.slice_mamba_supernet_trainer import SliceMambaSupernetTrainer
+from nnunet_mamba.trainers.slice_mamba_trainer import SliceMambaTrainer
+
+SIZE = (40, 72)
+SCRIPTS = Path(sys.executable).parent
+FINGERPRINT = {
+    "spacings": [[999.0, 1.0, 1.0]] * 12,
+    "shapes_after_crop": [[1, *SIZE]] * 12,
+    "foreground_intensity_properties_per_channel": {"0": {"mean": 100.0, "std": 30.0, "percentile_00_5": 1.0, "percentile_99_5": 250.0}},
+    "median_relative_size_after_cropping": 1.0,
+}
+
+
+@pytest.fixture
+def dataset(tmp_path, monkeypatch):
+    """The preprocessed folder of a data set 7 with 12 cases and a fingerprint."""
+    for name in ("raw", "preprocessed", "results"):
+        monkeypatch.setenv(f"nnUNet_{name}", str(tmp_path / name))
+        (tmp_path / name).mkdir()
+    monkeypatch.setenv("nnUNet_def_n_proc", "1")
+    monkeypatch.setenv("nnUNet_n_proc_DA", "1")
+    raw = tmp_path / "raw" / "Dataset007_Noise"
+    generator = np.random.default_rng(0)
+    for folder in ("imagesTr", "labelsTr"):
+        (raw / folder).mkdir(parents=True)
+    for case in range(12):
+        Image.fromarray(generator.integers(0, 255, SIZE, dtype=np.uint8)).save(raw / "imagesTr" / f"n{case:02}_0000.png")
+        Image.fromarray(generator.integers(0, 2, SIZE, dtype=np.uint8)).save(raw / "labelsTr" / f"n{case:02}.png")
+    description = {"channel_names": {"0": "x"}, "labels": {"background": 0, "a": 1}, "numTraining": 12, "file_ending": ".png"}
+    (raw / "dataset.json").write_text(json.dumps(description))
+    folder = tmp_path / "preprocessed" / "Dataset007_Noise"
+    folder.mkdir()
+    (folder / "dataset_fingerprint.json").write_text(json.dumps(FINGERPRINT))
+    return folder
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """An estimate that takes no time."""
+
+    def line(network, in_channels, num_classes, patch_size, batch_size, sizes):
+        return 100_000_000 + 10_000 * np.prod(patch_size) * batch_size
+
+    monkeypatch.setattr(planner, "training_bytes", line)
+
+
+def plan(*more, network="dermomamba"):
+    return main(["plan", "-d", "7", "--network", network, *map(str, more)])
+
+
+def configuration(folder, name):
+    return json.loads((folder / f"{name}.json").read_text())["configurations"]["2d"]
+
+
+def change(file, **values):
+    file.write_text(json.dumps(json.loads(file.read_text()) | values))
+
+
+def test_plans_fit_the_memory_and_nnunet_takes_them(dataset, capsys):
+    assert plan("--ram", 4) == 0
+    said = capsys.readouterr().out
+    name = "nnUNetMambaPlans_DermoMamba_4G"
+    settings = configuration(dataset, name)
+    assert (settings["patch_size"], settings["batch_size"]) == ([64, 96], 2)  # 5 % of the pixels are fewer than two patches
+    assert settings["data_identifier"] == "nnUNetPlans_2d" and settings["batch_dice"] is True
+    next_commands = [line.split() for line in said.splitlines() if line.startswith("  nnUNetv2_")]
+    assert [words[0] for words in next_commands] == ["nnUNetv2_preprocess", "nnUNetv2_train", "nnUNetv2_predict"]
+    preprocess = next_commands[0]
+    done = subprocess.run([str(SCRIPTS / preprocess[0]), *preprocess[1:], "-np", "1"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    code = f"""
+import torch
+from batchgenerators.utilities.file_and_folder_operations import save_json
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+from nnunetv2.run.run_training import get_trainer_from_args
+for trainer in ("DermoMambaTrainer", "nnUNetTrainer"):  # nnU-Net's own network fits the patch as well
+    trainer = get_trainer_from_args("7", "2d", 0, trainer, {name!r}, device=torch.device("cpu"))
+    trainer.initialize()
+    target = [torch.zeros(2, 1, *(round(64 * s[0]), round(96 * s[1]))) for s in trainer._get_deep_supervision_scales() or [(1, 1)]]
+    trainer.on_train_epoch_start()
+    loss = trainer.train_step({{"data": torch.randn(2, 1, 64, 96), "target": target if trainer.enable_deep_supervision else target[0]}})
+    assert torch.isfinite(torch.as_tensor(loss["loss"]))
+    save_json(trainer.plans_manager.plans, trainer.output_folder_base + "/plans.json")
+    save_json(trainer.dataset_json, trainer.output_folder_base + "/dataset.json")
+    trainer.save_checkpoint(trainer.output_folder + "/checkpoint_final.pth")
+    predictor = nnUNetPredictor(device=torch.device("cpu"), use_mirroring=False)
+    predictor.initialize_from_trained_model_folder(trainer.output_folder_base, (0,))
+    print("READY", predictor.configuration_manager.patch_size, type(predictor.network).__name__)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    ready = [line for line in done.stdout.splitlines() if line.startswith("READY")]
+    assert ready == ["READY [64, 96] DermoMamba", "READY [64, 96] PlainConvUNet"]
+    assert plan("--ram", 4, "-p", "again") == 0
+    assert "Preprocessed already" in capsys.readouterr().out
+
+
+def test_more_memory_a_larger_plan(dataset, quick):
+    change(dataset / "dataset_fingerprint.json", shapes_after_crop=[[1, 100, 180]] * 12)
+    raw = Path(os.environ["nnUNet_raw"], dataset.name, "dataset.json")
+    change(raw, numTraining=500)
+    pixels = []
+    for gpu_memory in (0.7, 0.9, 2):
+        assert plan("--gpu-memory", gpu_memory, "-p", "mine") == 0
+        settings = configuration(dataset, "mine")
+        assert settings["patch_size"][0] % 32 == settings["patch_size"][1] % 32 == 0
+        pixels.append(np.prod(settings["patch_size"]) * settings["batch_size"])
+    assert pixels == sorted(set(pixels))
+
+
+@pytest.mark.parametrize("network", ["slicemamba", "slicemamba_supernet"])
+def test_plans_of_another_size_build_it(dataset, network):
+    """In less memory than the published size; SliceMamba and its supernet can share them."""
+    sizes = {"dims": [8, 16, 32], "depths": [1, 2, 1], "depths_decoder": [1, 1, 1]}
+    options = ("--dims", 8, 16, 32, "--depths", 1, 2, 1, "--depths-decoder", 1, 1, 1)
+    assert plan("--ram", 3, *options, network=network) == 0
+    (file,) = dataset.glob("nnUNetMambaPlans_SliceMamba*_8-16-32_1-2-1_1-1-1_3G.json")
+    settings = configuration(dataset, file.stem)
+    assert settings["slicemamba"] == sizes
+    manager = PlansManager(json.loads(file.read_text())).get_configuration("2d")
+    for trainer in (SliceMambaTrainer, SliceMambaSupernetTrainer):
+        built = trainer.build_network_architecture(None, manager, 1, 2)
+        assert built.dims == (8, 16, 32) and len(built.places) == 7
+
+
+@pytest.mark.parametrize(
+    ("network", "options", "message"),
+    [
+        ("dermomamba", ("--dims", 8, 16), "dims: DermoMamba has one size, only SliceMamba has others"),
+        ("slicemamba", ("--dims", 8, 17, 34, 68), "dims: got (8, 17, 34, 68), wanted each twice the one before"),
+        ("slicemamba", ("--dims", 8, 16), "got 4, 4 and 2 stages, wanted as many of each"),
+    ],
+)
+def test_sizes_that_cannot_be_are_refused(dataset, capsys, network, options, message):
+    before = sorted(dataset.iterdir())
+    assert plan("--ram", 3, *options, network=network) == 1
+    assert message in capsys.readouterr().err and sorted(dataset.iterdir()) == before
+
+
+def test_the_least_memory_is_said(dataset, quick, capsys):
+    assert plan("--gpu-memory", 0.51) == 1
+    said = capsys.readouterr().err
+    assert "got 0.51 GiB of GPU memory, wanted at least 0.7: the smallest patch, 32x32, with a batch of 2" in said
+    assert not list(dataset.glob("*Plans*"))
+    assert plan("--gpu-memory", 0.7) == 0
+
+
+def test_images_with_depth_are_planned_2d_alone(dataset, quick):
+    change(dataset / "dataset_fingerprint.json", spacings=[[3.0, 1.0, 1.0]] * 12, shapes_after_crop=[[20, 60, 64]] * 12)
+    assert plan("--gpu-memory", 0.8, "-p", "flat") == 0
+    plans = json.loads((dataset / "flat.json").read_text())
+    assert list(plans["configurations"]) == ["2d"] and plans["configurations"]["2d"]["patch_size"] == [64, 64]
+
+
+def test_preprocessed_data_is_shared_only_where_it_is_the_same(dataset, quick):
+    assert plan("--gpu-memory", 0.8, "-p", "mine") == 0
+    other = json.loads((dataset / "mine.json").read_text())
+    other["configurations"]["2d"]["spacing"] = [2.0, 2.0]
+    (dataset / "nnUNetPlans.json").write_text(json.dumps(other))
+    change(dataset / "mine.json", configurations=other["configurations"] | {"2d_big": {"inherits_from": "2d", "batch_size": 9}})
+    assert plan("--gpu-memory", 0.8, "-p", "mine") == 0
+    assert configuration(dataset, "mine")["data_identifier"] == "mine_2d"
+    configurations = json.loads((dataset / "mine.json").read_text())["configurations"]
+    assert configurations["2d_big"] == {"inherits_from": "2d", "batch_size": 9}  # what the user added stays
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--gpu-memory", 0], "--gpu-memory: got 0, wanted a size in GiB above 0"),
+        (["--ram", "nan"], "--ram: got nan"),
+        (["--ram", 2, "-d", 8], "-d 8: there is no Dataset008_.../dataset.json in"),
+        (["--ram", 2, "-p", "nnUNetPlans"], "-p: got 'nnUNetPlans', which is a file of nnU-Net's own"),
+        (["--ram", 2, "-p", "../mine"], "wanted a name without folders"),
+    ],
+)
+def test_refused(dataset, capsys, arguments, message):
+    before = sorted(dataset.rglob("*"))
+    assert plan(*arguments) == 1
+    assert message in capsys.readouterr().err
+    assert sorted(dataset.rglob("*")) == before
+
+
+def test_folders_must_be_set(dataset, monkeypatch, capsys):
+    monkeypatch.delenv("nnUNet_raw")
+    assert plan("--ram", 2) == 1
+    assert "nnUNet_raw is not set" in capsys.readouterr().err
+
+
+def test_half_of_the_ram_without_a_gpu(monkeypatch, tmp_path):
+    import torch
+
+    from nnunet_mamba.planning import budget
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(budget, "CGROUP_LIMIT", tmp_path / "memory.max")
+    monkeypatch.setattr(budget.os, "sysconf", {"SC_PHYS_PAGES": 16 * GIB // 4096, "SC_PAGE_SIZE": 4096}.get)
+    assert budget.budget() == (8, RAM) and budget.budget().for_step == 8 - OUTSIDE[RAM]
+    (tmp_path / "memory.max").write_text(f"{4 * GIB}\n")
+    assert budget.budget() == (2, RAM)
+    (tmp_path / "memory.max").write_text("max\n")
+    assert budget.budget() == (8, RAM)
