@@ -49,8 +49,9 @@ def trainer_steps(rank: int, start, cases: list[dict]) -> list[dict]:
 def _step(case: dict, samples: slice) -> dict:
     is_ddp = distributed.is_initialized()
     torch.manual_seed(0)
+    results = os.path.join(case["results"], str(os.getpid()))  # made outside of distributed training: one folder a process
     trainer = make_trainer(
-        case["trainer"], case["folder"], case["results"], batch_dice=case["batch_dice"], batch_size=case["batch"]
+        case["trainer"], case["folder"], results, batch_dice=case["batch_dice"], batch_size=case["batch"]
     )
     vars(trainer).update(case["attributes"])
     _initialize(trainer, is_ddp)
