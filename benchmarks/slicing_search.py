@@ -1,7 +1,8 @@
 """How many candidates a minute the slicing search judges, with and without the maps kept from the candidate before.
 
-A supernet of random weights and images of noise, bred by the paper's evolution towards a made-up slicing: what is measured does not
-depend on what the network has learned. Each candidate is judged by both, one after the other. Prints the table and writes it as JSON.
+A supernet of random weights and images of noise, bred by the paper's evolution towards a made-up slicing: what is measured does
+not depend on what the network has learned. Each candidate is judged by both, one after the other. Prints the table and writes
+it as JSON.
 """
 
 import argparse

@@ -5,8 +5,8 @@ from pathlib import Path
 import torch
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 from torch._dynamo import OptimizedModule
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim import AdamW, Optimizer
 
 from nnunet_mamba.networks import SliceMamba

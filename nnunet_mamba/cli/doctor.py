@@ -13,7 +13,7 @@ from typing import NamedTuple
 from nnunet_mamba.nnunet_plugin import FOLDER, VARIABLE
 
 LEAST = {"torch": (2, 4), "nnunetv2": (2, 8)}
-SHOWN = ("nnunet-mamba", "torch", "torchvision", "nnunetv2", "numba", "SimpleITK", "triton", "mamba-ssm")
+SHOWN = ("nnunet-mamba", "torch", "torchvision", "nnunetv2", "numba", "SimpleITK", "optuna", "triton", "mamba-ssm")
 FOLDERS = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
 TRAINER = "DAMambaTrainer"
 LOOK_UP = f"""

@@ -41,7 +41,8 @@ def run(args: argparse.Namespace) -> None:
     for name, why in done.skipped.items():
         print(f"skipped  {name}: {why}")
     for name in done.missing:
-        print(f"missing  {name}: " + ("left to the training, it depends on the classes" if name.startswith(head) else "begins at random"))
+        why = "left to the training, it depends on the classes" if name.startswith(head) else "begins at random"
+        print(f"missing  {name}: {why}")
     print(f"{len(done.used)} keys used, {len(done.skipped)} skipped, {len(done.missing)} missing; written: {output}")
 
 

@@ -1,4 +1,4 @@
-"""Search SliceMamba's slicing for a data set: evolve it on held-out cases with a supernet that SliceMambaSupernetTrainer trained."""
+"""Search SliceMamba's slicing for a data set: evolve it on held-out cases with the supernet of SliceMambaSupernetTrainer."""
 
 import argparse
 
@@ -10,8 +10,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("-f", dest="fold", required=True, metavar="FOLD", help="fold of the supernet, or all")
     what.add_argument("-c", dest="configuration", default="2d", help="configuration (default: 2d)")
     what.add_argument("-p", dest="plans", default="nnUNetPlans", help="plans (default: nnUNetPlans)")
-    what.add_argument("-tr", dest="trainer", default="SliceMambaSupernetTrainer", help="trainer (default: SliceMambaSupernetTrainer)")
-    what.add_argument("-chk", dest="checkpoint", default="checkpoint_final.pth", help="checkpoint (default: checkpoint_final.pth)")
+    what.add_argument("-tr", dest="trainer", default="SliceMambaSupernetTrainer", help="trainer (default: %(default)s)")
+    what.add_argument("-chk", dest="checkpoint", default="checkpoint_final.pth", help="checkpoint (default: %(default)s)")
 
     how = parser.add_argument_group("the evolution", "the defaults are the paper's")
     how.add_argument("--population", type=int, default=50, help="candidates a generation (default: 50)")
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "supernet's checkpoint)",
     )
     where.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="what evaluates (default: auto)")
-    where.add_argument("--tiles", type=int, metavar="N", help="judge by N pieces of patch size, drawn once (default: all there are)")
+    where.add_argument("--tiles", type=int, metavar="N", help="judge by N pieces of patch size (default: all there are)")
     where.add_argument("--batch-size", type=int, metavar="N", help="tiles evaluated at once (default: the plans' batch size)")
     where.add_argument(
         "--cache",

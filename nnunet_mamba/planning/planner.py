@@ -105,7 +105,7 @@ class MambaPlanner(ExperimentPlanner):
         )
 
 
-# nnU-Net gives a planner no arguments of ours, so each network and kind of memory has its class, and sizes make one derived from it
+# nnU-Net gives a planner no arguments of ours: each network and kind of memory has its class, and sizes make one derived from it
 PLANNERS = {
     (network, kind): type(f"{recipe.name}Planner{kind}", (MambaPlanner,), {"network": network, "kind": kind})
     for network, recipe in RECIPES.items()

@@ -72,7 +72,8 @@ def check_sizes(network: str, sizes: Sizes) -> None:
     if not sizes:
         return
     if not network.startswith("slicemamba"):
-        raise ValueError(f"{', '.join(name for name, _ in sizes)}: {RECIPES[network].name} has one size, only SliceMamba has others")
+        given = ", ".join(name for name, _ in sizes)
+        raise ValueError(f"{given}: {RECIPES[network].name} has one size, only SliceMamba has others")
     RECIPES[network].network(3, 2, (32, 32), **dict(sizes))
 
 

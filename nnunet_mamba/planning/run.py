@@ -1,4 +1,4 @@
-"""From a data set's number to plans on disk: the fingerprint where it is missing, nnU-Net's planning with our planner, a report."""
+"""From a data set's number to plans on disk: the fingerprint where it is missing, and nnU-Net's planning with our planner."""
 
 import contextlib
 import io
@@ -38,7 +38,8 @@ def plan(dataset_id: int, network: str, budget: Budget, name: str | None = None,
         name: of the plans; None makes one of the network's name and the memory.
         sizes: of the network, where they are not the published ones; they become part of the plans.
     Raises:
-        ValueError: the network has no such sizes. The memory does not suffice for the smallest patch; says what would. Or `name` is that of other plans.
+        ValueError: the network has no such sizes. The memory does not suffice for the smallest patch; says what would. Or `name`
+            is that of other plans.
         RuntimeError, FileNotFoundError: nnU-Net's folders are not set, or hold no such data set.
     """
     check_sizes(network, sizes)

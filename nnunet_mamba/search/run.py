@@ -70,7 +70,8 @@ def run_search(search: Search, evolution: Evolution) -> Path:
     study = open_study(storage, f"{name} {folder.parent.name} {folder.name}", facts)
     study.sampler = EvolutionSampler(evolution, len(supernet.network.places), len(supernet.network.choices), search.seed)
     judge = Judge(supernet, _device(search.device), search.batch_size or supernet.batch_size, search.kept_gigabytes * 2**30)
-    print(f"{len(supernet.cases)} search cases in {len(supernet.tiles)} tiles, on {judge.device}; storage {search.storage or folder / STUDY_FILE}")
+    kept_in = search.storage or folder / STUDY_FILE
+    print(f"{len(supernet.cases)} search cases in {len(supernet.tiles)} tiles, on {judge.device}; storage {kept_in}")
     rate = _evaluate(study, judge, evolution)
     result = _result(study, supernet, evolution) | {"candidates_per_minute": rate, "trainer": search.trainer}
     file = write_result(folder, result)

@@ -30,7 +30,9 @@ class TrainedSupernet(NamedTuple):
     digest: str  # of the checkpoint
 
 
-def load_supernet(fold_folder: Path, checkpoint: str, preprocessed: Path, tiles: int | None = None, seed: int = 0) -> TrainedSupernet:
+def load_supernet(
+    fold_folder: Path, checkpoint: str, preprocessed: Path, tiles: int | None = None, seed: int = 0
+) -> TrainedSupernet:
     """Read the supernet in `fold_folder` of nnUNet_results, and its search cases from `preprocessed`, the data set's folder.
 
     nnU-Net's own predictor reads the checkpoint, as `nnUNetv2_predict` does.

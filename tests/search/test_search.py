@@ -65,7 +65,8 @@ def nnunet(tmp_path_factory):
         image = (generator.integers(0, 120, mask.shape) + 100 * mask).astype(np.uint8)
         Image.fromarray(image).save(dataset / "imagesTr" / f"band{case:02}_0000.png")
         Image.fromarray(mask).save(dataset / "labelsTr" / f"band{case:02}.png")
-    description = {"channel_names": {"0": "grey"}, "labels": {"background": 0, "band": 1}, "numTraining": 10, "file_ending": ".png"}
+    labels = {"background": 0, "band": 1}
+    description = {"channel_names": {"0": "grey"}, "labels": labels, "numTraining": 10, "file_ending": ".png"}
     (dataset / "dataset.json").write_text(json.dumps(description))
     run(environment, "nnUNetv2_plan_and_preprocess", "-d", "8", "-c", "2d", "-npfp", "1", "-np", "1")
     plans_file = home / "preprocessed" / "Dataset008_Bands" / "nnUNetPlans.json"
@@ -154,7 +155,8 @@ def test_two_processes_share_the_work(nnunet, supernet, searched, tmp_path):
     """Started at once on a storage that is not there yet; how many candidates each gets is the machine's affair."""
     storage = str(tmp_path / "search.log")
     command = [str(SCRIPTS / "nnunet_mamba"), *search_arguments(), "--storage", storage]
-    processes = [subprocess.Popen(command, env=nnunet, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for _ in range(2)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    processes = [subprocess.Popen(command, env=nnunet, **pipes) for _ in range(2)]
     outputs = [process.communicate()[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
     trials = trials_of(storage)
@@ -210,7 +212,8 @@ def test_bad_input_is_named(nnunet, searched, supernet):
     other["network_weights"] = dict(list(other["network_weights"].items())[:-3])
     torch.save(other, supernet / "checkpoint_small.pth")
     before = (supernet / "slicing.json").read_bytes()
-    code = f"from nnunet_mamba.cli.main import main\nfor more in {list(BAD_INPUT)!r}: print('STATUS', main([*{search_arguments()!r}, *more]))"
+    code = "from nnunet_mamba.cli.main import main\n"
+    code += f"for more in {list(BAD_INPUT)!r}: print('STATUS', main([*{search_arguments()!r}, *more]))"
     result = subprocess.run(
         [sys.executable, "-c", code], env=nnunet, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )

@@ -1,0 +1,62 @@
+"""Candidates that fail: recorded and passed over, and an end where every one does."""
+
+from types import SimpleNamespace
+
+import optuna
+import pytest
+
+from nnunet_mamba.search.evolution import Evolution, EvolutionSampler, candidate_of
+from nnunet_mamba.search.fitness import Fitness
+from nnunet_mamba.search.run import _evaluate, _result
+from nnunet_mamba.search.study import finished, open_storage, open_study
+
+EVOLUTION = Evolution(population=8, generations=3, parents=3, mutants=4, crossovers=3)
+CHOICES, BLOCKS = ((2, 2), (2, 4), (4, 2)), 5
+
+
+class FragileJudge:
+    """Fails where the first block has a choice of `fails`; more is better."""
+
+    def __init__(self, fails):
+        self.fails, self.asked = fails, []
+        self.network = SimpleNamespace(
+            choices=CHOICES, places=[None] * BLOCKS, slicing_of=lambda path: [CHOICES[choice] for choice in path]
+        )
+
+    def __call__(self, path):
+        self.asked.append(tuple(path))
+        if path[0] in self.fails:
+            raise RuntimeError("out of memory")
+        return Fitness(sum(path) / 20, sum(path) / 10)
+
+
+@pytest.fixture
+def study(tmp_path):
+    study = open_study(open_storage(f"sqlite:///{tmp_path / 'search.db'}"), "test", {})
+    study.sampler = EvolutionSampler(EVOLUTION, BLOCKS, len(CHOICES))
+    return study
+
+
+def test_a_candidate_that_fails_is_recorded_and_not_tried_again(study, capsys):
+    judge = FragileJudge(fails=(1,))
+    _evaluate(study, judge, EVOLUTION)
+    assert len(judge.asked) == len(set(judge.asked)) == EVOLUTION.candidates
+    trials = finished(study)
+    failed = [trial for trial in trials if trial.state == optuna.trial.TrialState.FAIL]
+    assert failed and all(trial.user_attrs["error"] == "RuntimeError: out of memory" for trial in failed)
+    assert {candidate_of(trial)[0] for trial in failed} == {1}
+    assert "failed and is recorded so: RuntimeError: out of memory" in capsys.readouterr().out
+    supernet = SimpleNamespace(network=judge.network, cases=["a"], digest="")
+    result = _result(study, supernet, EVOLUTION)
+    assert result["failed"] == len(failed) and result["candidates"] == EVOLUTION.candidates
+    best = max((path for path in judge.asked if path[0] != 1), key=sum)
+    assert result["fitness"] == pytest.approx(sum(best) * 3 / 40)
+    _evaluate(study, judge, EVOLUTION)
+    assert len(judge.asked) == EVOLUTION.candidates  # nothing was left to do
+
+
+def test_where_all_fail_the_search_ends_and_says_why(study):
+    judge = FragileJudge(fails=(0, 1, 2))
+    with pytest.raises(RuntimeError, match="the first 5 candidates all failed, the last with: RuntimeError: out of memory"):
+        _evaluate(study, judge, EVOLUTION)
+    assert len(judge.asked) == 5
