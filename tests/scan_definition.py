@@ -15,9 +15,11 @@ def definition(u, delta, A, B, C, D, delta_bias, orders, softplus):
     u_t = u[:, None].expand_as(delta).gather(3, visits.expand_as(delta))
     step = step.gather(3, visits.expand_as(delta))
     B, C = (x.gather(4, visits[:, None].expand_as(x)).repeat_interleave(share, dim=2) for x in (B, C))
-    state, outputs = torch.zeros_like(B[..., 0]), []
-    for d, x, b, c in zip(*(x.unbind(-1) for x in (step, u_t, B, C)), strict=True):
-        state = torch.exp(d[..., None] * A) * state + (d * x)[..., None] * b
-        outputs.append((state * c).sum(-1) + D * x)
-    y = torch.stack(outputs, dim=-1)
+    # what does not depend on the state is computed for all steps at once, (steps, B, K, C, N)
+    decay, drive = ((x.movedim(-1, 0)) for x in (torch.exp(step[..., None, :] * A[..., None]), (step * u_t)[..., None, :] * B))
+    state, states = torch.zeros_like(B[..., 0]), []
+    for decay_t, drive_t in zip(decay.unbind(), drive.unbind(), strict=True):
+        state = torch.addcmul(drive_t, decay_t, state)
+        states.append(state)
+    y = (torch.stack(states, dim=-1) * C).sum(-2) + D[..., None] * u_t
     return torch.zeros_like(y).scatter(3, visits.expand_as(y), y).sum(1), state
