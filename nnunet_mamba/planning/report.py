@@ -31,12 +31,18 @@ def report(dataset_id: int, network: str, budget: Budget, planned: Planned) -> s
         "plans": planned.file,
         "preprocessed data": of_data,
     }
-    trainer = f"-tr {recipe.trainer} -p {planned.name}"
-    commands = [
-        f"nnUNetv2_preprocess -d {dataset_id} -plans_name {planned.name} -c 2d",
-        f"nnUNetv2_train {dataset_id} 2d 0 {trainer}{on_cpu}",
-        f"nnUNetv2_predict -d {dataset_id} -c 2d -f 0 {trainer} -i IMAGES -o PREDICTIONS{on_cpu}",
-    ]
+    plans = f"-p {planned.name}"
+    preprocess = f"nnUNetv2_preprocess -d {dataset_id} -plans_name {planned.name} -c 2d"
+    train = f"nnUNetv2_train {dataset_id} 2d 0 -tr {recipe.trainer} {plans}{on_cpu}"
+    if network == "slicemamba_supernet":
+        searched = RECIPES["slicemamba"].trainer
+        then = [
+            f"nnunet_mamba search -d {dataset_id} -f 0 {plans}",
+            f"nnUNetv2_train {dataset_id} 2d 0 -tr {searched} {plans}{on_cpu}",
+        ]
+    else:
+        then = [f"nnUNetv2_predict -d {dataset_id} -c 2d -f 0 -tr {recipe.trainer} {plans} -i IMAGES -o PREDICTIONS{on_cpu}"]
+    commands = [preprocess, train, *then]
     lines = [f"  {name:18} {value}" for name, value in rows.items()]
     lines += [] if on_cpu else ["", OF_PRECISION]
     lines += ["", "Preprocessed already. Next:" if planned.is_preprocessed else "Next:"]

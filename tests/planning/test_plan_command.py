@@ -127,11 +127,13 @@ def test_more_memory_a_larger_plan(dataset, quick):
 
 
 @pytest.mark.parametrize("network", ["slicemamba", "slicemamba_supernet"])
-def test_plans_of_another_size_build_it(dataset, network):
+def test_plans_of_another_size_build_it(dataset, capsys, network):
     """In less memory than the published size; SliceMamba and its supernet can share them."""
     sizes = {"dims": [8, 16, 32], "depths": [1, 2, 1], "depths_decoder": [1, 1, 1]}
     options = ("--dims", 8, 16, 32, "--depths", 1, 2, 1, "--depths-decoder", 1, 1, 1)
     assert plan("--ram", 3, *options, network=network) == 0
+    said = capsys.readouterr().out
+    assert ("nnunet_mamba search -d 7 -f 0 -p nnUNetMamba" in said) == (network == "slicemamba_supernet")
     (file,) = dataset.glob("nnUNetMambaPlans_SliceMamba*_8-16-32_1-2-1_1-1-1_3G.json")
     settings = configuration(dataset, file.stem)
     assert settings["slicemamba"] == sizes
