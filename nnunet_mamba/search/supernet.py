@@ -1,6 +1,8 @@
 """A trained supernet and its search cases, from nnU-Net's folders."""
 
+import contextlib
 import hashlib
+import io
 import json
 import pickle
 from collections.abc import Sequence
@@ -72,10 +74,11 @@ def load_supernet(
 
 
 def _predictor(fold_folder: Path, checkpoint: str) -> nnUNetPredictor:
-    predictor = nnUNetPredictor(device=torch.device("cpu"), allow_tqdm=False)
     fold = fold_folder.name.removeprefix("fold_")
     try:
-        predictor.initialize_from_trained_model_folder(str(fold_folder.parent), (fold,), checkpoint)
+        with contextlib.redirect_stdout(io.StringIO()):  # nnU-Net tells where it looks for the trainer
+            predictor = nnUNetPredictor(device=torch.device("cpu"), allow_tqdm=False)
+            predictor.initialize_from_trained_model_folder(str(fold_folder.parent), (fold,), checkpoint)
     except (RuntimeError, KeyError, ValueError, pickle.UnpicklingError) as error:
         reason = " ".join(str(error).split())[:300]
         raise ValueError(
