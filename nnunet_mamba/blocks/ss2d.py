@@ -74,7 +74,9 @@ class SS2D(nn.Module):
             x = x.to(torch.promote_types(x.dtype, torch.float32))
             parts = self.x_proj_weight.split([self.dt_rank, self.d_state, self.d_state], dim=1)
             dt, B, C = (_project(part.flatten(0, 1), x).unflatten(1, (DIRECTIONS, -1)) for part in parts)
-            delta = torch.einsum("bkrl,kdr->bkdl", dt, self.dt_projs_weight)
+            # a product for each direction: einsum would return delta in another order, to be copied here and in the backward
+            weights = self.dt_projs_weight.expand(len(x), -1, -1, -1).flatten(0, 1)
+            delta = torch.bmm(weights, dt.flatten(0, 1)).unflatten(0, (len(x), DIRECTIONS))
             A = -torch.exp(self.A_logs).view(DIRECTIONS, self.d_inner, self.d_state)
             return directional_scan(x, delta, A, B, C, self.Ds.view(DIRECTIONS, -1), self.dt_projs_bias, orders)
 
