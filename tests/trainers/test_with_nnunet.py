@@ -145,7 +145,6 @@ def test_final_validation_was_run(nnunet, trained):
     ("trainer", "network"),
     [
         ("ShortDAMambaTrainer", "DAMambaNet"),
-        ("ShortDermoMambaTrainer", "DermoMamba"),
         ("SupervisedDermoMambaTrainer", "DermoMamba"),
     ],
 )
