@@ -7,6 +7,7 @@ it as JSON.
 
 import argparse
 import json
+from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
 
@@ -68,7 +69,7 @@ def main() -> None:
         "on": {"threads": torch.get_num_threads(), "torch": torch.__version__},
         "tiles": [args.tiles, 3, *size],
         "dims": list(args.dims),
-        "evolution": evolution.__dict__,
+        "evolution": asdict(evolution),
         "candidates_per_minute": {name: round(60 * evolution.candidates / spent, 2) for name, spent in seconds.items()},
         "share_of_blocks_computed": round(judges["kept"].computed_blocks / judges["kept"].asked_blocks, 3),
         "kept_over_anew": round(seconds["anew"] / seconds["kept"], 2),

@@ -4,7 +4,9 @@ from os.path import join
 from time import time
 
 import torch
+from torch import nn
 from torch._dynamo import OptimizedModule
+from torch.nn.parallel import DistributedDataParallel
 
 from nnunet_mamba.networks.input_size import SMALLEST
 from nnunet_mamba.trainers.robust_trainer import RobustTrainer
@@ -59,12 +61,15 @@ class MambaTrainer(RobustTrainer):
         """Of the epochs so far, for schedules that look at it."""
         return self.logger.get_value("mean_fg_dice", step=None)
 
+    @property
+    def bare_network(self) -> nn.Module:
+        """The network without what distributed training and compilation wrap it in."""
+        network = self.network.module if isinstance(self.network, DistributedDataParallel) else self.network
+        return network._orig_mod if isinstance(network, OptimizedModule) else network
+
     def set_deep_supervision_enabled(self, enabled: bool) -> None:
-        network = self.network.module if self.is_ddp else self.network
-        if isinstance(network, OptimizedModule):
-            network = network._orig_mod
         # nnU-Net switches it back on after the final validation, whatever this training uses
-        network.deep_supervision = enabled and self.enable_deep_supervision
+        self.bare_network.deep_supervision = enabled and self.enable_deep_supervision
 
 
 def _check_2d(trainer: str, plans: dict, configuration: str) -> None:

@@ -5,8 +5,6 @@ from pathlib import Path
 import torch
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
-from torch._dynamo import OptimizedModule
-from torch.nn.parallel import DistributedDataParallel
 from torch.optim import AdamW, Optimizer
 
 from nnunet_mamba.networks import SliceMamba
@@ -44,12 +42,6 @@ class SliceMambaRecipe(MambaTrainer):
     def configure_optimizers(self) -> tuple[Optimizer, CosineOfEpoch]:
         optimizer = AdamW(self.network.parameters(), self.initial_lr, weight_decay=self.weight_decay)
         return optimizer, CosineOfEpoch(optimizer, self.initial_lr, self.final_lr, self.num_epochs)
-
-    @property
-    def bare_network(self) -> nn.Module:
-        """The network without what distributed training and compilation wrap it in."""
-        network = self.network.module if isinstance(self.network, DistributedDataParallel) else self.network
-        return network._orig_mod if isinstance(network, OptimizedModule) else network
 
 
 class SliceMambaTrainer(SliceMambaRecipe):

@@ -66,8 +66,10 @@ Sizes = tuple[tuple[str, tuple[int, ...]], ...]  # ("dims", (16, 32, 64, 128)), 
 
 
 def check_sizes(network: str, sizes: Sizes) -> None:
-    """Raises:
-    ValueError: `network` has one size only, or cannot be built so.
+    """Whether the network can be built so.
+
+    Raises:
+        ValueError: `network` has one size only, or is refused by its own checks.
     """
     if not sizes:
         return

@@ -1,7 +1,8 @@
 """The second step of the slicing search: evolve the slicing on the cases that the supernet has not seen."""
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from time import monotonic
 from typing import NamedTuple
@@ -58,7 +59,7 @@ def run_search(search: Search, evolution: Evolution) -> Path:
     name = _dataset_name(search.dataset)
     folder = Path(get_output_folder(name, search.trainer, search.plans, search.configuration, search.fold))
     supernet = load_supernet(folder, search.checkpoint, Path(nnUNet_preprocessed, name), search.tiles, search.seed)
-    facts = evolution.__dict__ | {
+    facts = asdict(evolution) | {
         "supernet": supernet.digest,
         "tiles": len(supernet.tiles),
         "seed": search.seed,
@@ -73,9 +74,10 @@ def run_search(search: Search, evolution: Evolution) -> Path:
     kept_in = search.storage or folder / STUDY_FILE
     print(f"{len(supernet.cases)} search cases in {len(supernet.tiles)} tiles, on {judge.device}; storage {kept_in}")
     rate = _evaluate(study, judge, evolution)
-    result = _result(study, supernet, evolution) | {"candidates_per_minute": rate, "trainer": search.trainer}
+    trials = finished(study)
+    result = _result(trials, supernet, evolution) | {"candidates_per_minute": rate, "trainer": search.trainer}
     file = write_result(folder, result)
-    plot_search(finished(study), evolution, result, supernet.network.choices, folder / PLOT_FILE)
+    plot_search(trials, evolution, result, supernet.network.choices, folder / PLOT_FILE)
     _report(result, file)
     return file
 
@@ -85,16 +87,16 @@ def _evaluate(study: optuna.Study, judge: Judge, evolution: Evolution) -> float 
     network = judge.network
     total = min(evolution.candidates, len(network.choices) ** len(network.places))
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    before, started, own = len(finished(study)), monotonic(), 0
-    with tqdm(total=total, initial=min(before, total), unit="candidate", desc="search") as bar:
-        while (done := len(finished(study))) < total:
-            _give_up_where_hopeless(study)
+    trials, started, own = finished(study), monotonic(), 0
+    with tqdm(total=total, initial=min(len(trials), total), unit="candidate", desc="search") as bar:
+        while len(trials) < total:
+            _give_up_where_hopeless(trials)
             study.optimize(_objective(study, judge), n_trials=1, catch=(Exception,))
             own += 1
-            bar.update(min(len(finished(study)), total) - min(done, total))
-            if (best := _best(study)) is not None:
+            trials = finished(study)  # those of other processes too
+            bar.update(min(len(trials), total) - bar.n)
+            if (best := _best(trials)) is not None:
                 bar.set_postfix_str(f"best {best.value:.4f}")
-        bar.update(total - bar.n)
     return round(60 * own / (monotonic() - started), 1) if own else None
 
 
@@ -119,24 +121,23 @@ def _objective(study: optuna.Study, judge: Judge) -> Callable[[Trial], float]:
     return objective
 
 
-def _give_up_where_hopeless(study: optuna.Study) -> None:
-    failed = [trial for trial in finished(study) if trial.state != TrialState.COMPLETE]
-    if len(failed) >= HOPELESS and _best(study) is None:
+def _give_up_where_hopeless(trials: Sequence[FrozenTrial]) -> None:
+    failed = [trial for trial in trials if trial.state != TrialState.COMPLETE]
+    if len(trials) == len(failed) >= HOPELESS:
         raise RuntimeError(
             f"the first {len(failed)} candidates all failed, the last with: {failed[-1].user_attrs['error']}. If memory is short, "
             "set a smaller --batch-size; then begin anew with another --storage, or without the present one"
         )
 
 
-def _best(study: optuna.Study) -> FrozenTrial | None:
-    complete = [trial for trial in finished(study) if trial.state == TrialState.COMPLETE]
+def _best(trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     return min(complete, key=lambda trial: (-trial.value, trial.number), default=None)
 
 
-def _result(study: optuna.Study, supernet: TrainedSupernet, evolution: Evolution) -> dict:
+def _result(trials: Sequence[FrozenTrial], supernet: TrainedSupernet, evolution: Evolution) -> dict:
     """The winner and what it was found among."""
-    best = _best(study)
-    trials = finished(study)
+    best = _best(trials)
     random = [trial.value for trial in trials if trial.number < evolution.population and trial.state == TrialState.COMPLETE]
     return {
         "slicing": [list(pair) for pair in supernet.network.slicing_of(candidate_of(best))],
@@ -147,7 +148,7 @@ def _result(study: optuna.Study, supernet: TrainedSupernet, evolution: Evolution
         "candidates": len(trials),
         "failed": len(trials) - sum(trial.state == TrialState.COMPLETE for trial in trials),
         "search_cases": supernet.cases,
-        "evolution": evolution.__dict__,
+        "evolution": asdict(evolution),
         "supernet": supernet.digest,
         "nnunet_mamba": __version__,
     }

@@ -47,7 +47,7 @@ def test_a_candidate_that_fails_is_recorded_and_not_tried_again(study, capsys):
     assert {candidate_of(trial)[0] for trial in failed} == {1}
     assert "failed and is recorded so: RuntimeError: out of memory" in capsys.readouterr().out
     supernet = SimpleNamespace(network=judge.network, cases=["a"], digest="")
-    result = _result(study, supernet, EVOLUTION)
+    result = _result(trials, supernet, EVOLUTION)
     assert result["failed"] == len(failed) and result["candidates"] == EVOLUTION.candidates
     best = max((path for path in judge.asked if path[0] != 1), key=sum)
     assert result["fitness"] == pytest.approx(sum(best) * 3 / 40)
