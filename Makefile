@@ -13,7 +13,7 @@ demo: $(INSTALLED)
 	$(VENV)/bin/nnunet_mamba demo
 
 test: $(INSTALLED)
-	$(VENV)/bin/python -m pytest -q
+	$(VENV)/bin/python -m pytest -q --numprocesses 2 --dist loadfile
 
 # editable: the sources are used as they are, so only a change of these files asks for a new install
 $(INSTALLED): setup.cfg setup.py pyproject.toml nnunet_mamba.pth

@@ -2,14 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from time import monotonic, sleep
 
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler
 from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 Path = tuple[int, ...]  # a choice for each block
+SECONDS_TO_DRAW = 10.0  # a process that has not stored its candidate by then has died
 TRIES = 10  # draws for each new mutant or crossover, as published; random candidates take the place of what they do not find
 
 
@@ -131,6 +133,26 @@ def candidate_of(trial: FrozenTrial) -> Path:
 def is_taken(trial: FrozenTrial) -> bool:
     """Whether a trial's candidate was or is being evaluated; not so one whose process died."""
     return trial.state in (TrialState.COMPLETE, TrialState.RUNNING) or "error" in trial.user_attrs
+
+
+def was_drawn_before(study: Study, trial: FrozenTrial | Trial, dead: set[int], patience: float = SECONDS_TO_DRAW) -> bool:
+    """Whether a trial begun before `trial` has its candidate: of two processes that drew at the same moment, one goes on.
+
+    Args:
+        dead: numbers of trials not to be waited for; those that stored no candidate for `patience` seconds are added.
+    """
+    deadline = monotonic() + patience
+    while True:
+        earlier = [other for other in study.get_trials(deepcopy=False) if other.number < trial.number and is_taken(other)]
+        if any(other.params == trial.params for other in earlier):
+            return True
+        # a trial is there first and gets its choices block by block
+        drawing = {other.number for other in earlier if len(other.params) < len(trial.params)} - dead
+        if not drawing:
+            return False
+        if monotonic() > deadline:
+            dead |= drawing
+        sleep(0.02)
 
 
 def _worse_later(trial: FrozenTrial) -> tuple[float, int]:

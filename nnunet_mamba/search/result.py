@@ -17,6 +17,15 @@ def write_result(folder: Path, result: Mapping) -> Path:
     return file
 
 
+def read_result(folder: Path) -> dict | None:
+    """What write_result left in `folder`; None where there is nothing that it wrote."""
+    try:
+        result = json.loads((folder / SLICING_FILE).read_text())
+        return result if {"slicing", "fitness"} <= result.keys() else None
+    except (FileNotFoundError, json.JSONDecodeError, AttributeError):
+        return None
+
+
 def read_slicing(file: Path, blocks: int) -> tuple[tuple[int, int], ...]:
     """The slicing in `file`: (h, w) for each of `blocks` blocks.
 

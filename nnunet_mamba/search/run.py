@@ -16,10 +16,10 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from tqdm import tqdm
 
 from nnunet_mamba import __version__
-from nnunet_mamba.search.evolution import Evolution, EvolutionSampler, candidate_of, is_taken
+from nnunet_mamba.search.evolution import Evolution, EvolutionSampler, candidate_of, was_drawn_before
 from nnunet_mamba.search.judge import Judge
 from nnunet_mamba.search.plot import plot_search
-from nnunet_mamba.search.result import write_result
+from nnunet_mamba.search.result import read_result, write_result
 from nnunet_mamba.search.study import finished, open_storage, open_study
 from nnunet_mamba.search.supernet import TrainedSupernet, load_supernet
 
@@ -76,9 +76,10 @@ def run_search(search: Search, evolution: Evolution) -> Path:
     rate = _evaluate(study, judge, evolution)
     trials = finished(study)
     result = _result(trials, supernet, evolution) | {"candidates_per_minute": rate, "trainer": search.trainer}
+    before = read_result(folder)
     file = write_result(folder, result)
     plot_search(trials, evolution, result, supernet.network.choices, folder / PLOT_FILE)
-    _report(result, file)
+    _report(result, file, before)
     return file
 
 
@@ -101,13 +102,13 @@ def _evaluate(study: optuna.Study, judge: Judge, evolution: Evolution) -> float 
 
 
 def _objective(study: optuna.Study, judge: Judge) -> Callable[[Trial], float]:
+    dead: set[int] = set()
+
     def objective(trial: Trial) -> float:
         choices = range(len(judge.network.choices))
         path = [trial.suggest_categorical(f"block{i:02}", choices) for i in range(len(judge.network.places))]
-        for other in study.get_trials(deepcopy=False):
-            # two processes that drew at the same moment
-            if other.number < trial.number and is_taken(other) and candidate_of(other) == tuple(path):
-                raise optuna.TrialPruned
+        if was_drawn_before(study, trial, dead):
+            raise optuna.TrialPruned
         try:
             fitness = judge(path)
         except Exception as error:
@@ -154,13 +155,15 @@ def _result(trials: Sequence[FrozenTrial], supernet: TrainedSupernet, evolution:
     }
 
 
-def _report(result: dict, file: Path) -> None:
+def _report(result: dict, file: Path, before: dict | None) -> None:
     random = result["random_slicings"]
     print(f"best of {result['candidates']} candidates ({result['failed']} failed): fitness {result['fitness']:.4f}, "
           f"mean IoU {result['mean_iou']:.4f}, mean Dice {result['mean_dice']:.4f}")  # fmt: skip
     print(f"{random['number']} random slicings: fitness {random['mean']:.4f} +- {random['sd']:.4f}")
     if result["candidates_per_minute"]:
         print(f"{result['candidates_per_minute']} candidates a minute in this process")
+    if before and before["slicing"] != result["slicing"]:
+        print(f"the slicing of a search with fitness {before['fitness']:.4f} before is replaced; its own storage still has it")
     print(f"written: {file} and {PLOT_FILE} beside it; SliceMambaTrainer takes the slicing from there")
 
 

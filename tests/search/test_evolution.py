@@ -2,11 +2,13 @@
 
 import multiprocessing
 from collections import Counter
+from threading import Thread
+from time import sleep
 
 import optuna
 import pytest
 
-from nnunet_mamba.search.evolution import Evolution, EvolutionSampler, candidate_of
+from nnunet_mamba.search.evolution import Evolution, EvolutionSampler, candidate_of, was_drawn_before
 from nnunet_mamba.search.study import finished, open_storage, open_study
 
 BLOCKS, CHOICES = 22, 4
@@ -149,6 +151,30 @@ def test_processes_share_a_storage(storage, tmp_path):
     study = open_study(open_storage(storage), "test", {})
     assert [trial.number for trial in finished(study)] == list(range(31))
     assert len(set(candidates(study))) >= 29  # at the same moment two may draw the same; a search then drops one
+
+
+def test_two_that_drew_the_same_at_the_same_moment():
+    """The later one waits until the earlier one has stored all its blocks, but not for one that never does."""
+    study = optuna.create_study(direction="maximize", sampler=EvolutionSampler(SMALL, BLOCKS, CHOICES))
+    silent, earlier, later = study.ask(), study.ask(), study.ask()
+    same = {f"block{i:02}": 1 for i in range(BLOCKS)}
+    for trial in (earlier, later):
+        trial.relative_params.update(same)
+    choose(later, BLOCKS)
+    choose(earlier, BLOCKS - 1)
+    dead = {silent.number}
+    waiting = Thread(target=lambda: (sleep(0.3), choose(earlier, BLOCKS)))
+    waiting.start()
+    assert was_drawn_before(study, later, dead)
+    assert len(earlier.params) == BLOCKS
+    assert not was_drawn_before(study, earlier, dead)
+    dead.clear()
+    assert not was_drawn_before(study, earlier, dead, patience=0.1) and dead == {silent.number}
+
+
+def choose(trial, blocks):
+    for i in range(blocks):
+        trial.suggest_categorical(f"block{i:02}", range(CHOICES))
 
 
 @pytest.mark.parametrize(

@@ -154,6 +154,8 @@ def test_the_search_beats_the_mean_of_random_slicings(searched, supernet):
 def test_two_processes_share_the_work(nnunet, supernet, searched, tmp_path):
     """Started at once on a storage that is not there yet; how many candidates each gets is the machine's affair."""
     storage = str(tmp_path / "search.log")
+    older = searched | {"slicing": [[2, 2]] * BLOCKS, "fitness": 0.1234}
+    (supernet / "slicing.json").write_text(json.dumps(older))
     command = [str(SCRIPTS / "nnunet_mamba"), *search_arguments(), "--storage", storage]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     processes = [subprocess.Popen(command, env=nnunet, **pipes) for _ in range(2)]
@@ -163,16 +165,20 @@ def test_two_processes_share_the_work(nnunet, supernet, searched, tmp_path):
     assert 36 <= len(trials) <= 37
     assert len({candidate_of(trial) for trial in trials}) == len(trials)
     assert all("36/36" in output and "best of 3" in output for output in outputs)
+    found = json.loads((supernet / "slicing.json").read_text())
+    assert found["fitness"] == max(trial.value for trial in trials)
+    assert any("fitness 0.1234 before is replaced" in output for output in outputs)
 
 
 def test_the_training_takes_the_slicing_and_its_checkpoint_needs_no_other_file(nnunet, searched, tmp_path):
+    found = json.loads((fold(nnunet) / "slicing.json").read_text())["slicing"]  # of the search that ended last
     trainer = "ShortSliceMambaTrainer"
     images = str(Path(nnunet["nnUNet_raw"]) / "Dataset008_Bands" / "imagesTr")
     output = run(nnunet, "nnUNetv2_train", "8", "2d", "0", "-tr", trainer, "-device", "cpu")
     assert "Slicing from" in output and "slicing.json" in output
     weights = torch.load(fold(nnunet, trainer) / "checkpoint_final.pth", weights_only=False)["network_weights"]
     slices = [tensor.tolist() for name, tensor in weights.items() if name.endswith("_extra_state")]
-    assert slices == searched["slicing"]
+    assert slices == found
     other = Path(nnunet["nnUNet_results"]).parent / "elsewhere"
     (fold(nnunet) / "slicing.json").rename(other)
     try:
@@ -182,9 +188,9 @@ def test_the_training_takes_the_slicing_and_its_checkpoint_needs_no_other_file(n
         other.rename(fold(nnunet) / "slicing.json")
     from nnunet_mamba.networks import SliceMamba
 
-    network = SliceMamba(1, 2, searched["slicing"], **SIZES).eval()
+    network = SliceMamba(1, 2, found, **SIZES).eval()
     network.load_state_dict(weights)
-    assert network.slicing == tuple(map(tuple, searched["slicing"]))
+    assert network.slicing == tuple(map(tuple, found))
     pixels = np.asarray(Image.open(f"{images}/band03_0000.png"), dtype=np.float32)
     with torch.inference_mode():
         logits = network(torch.from_numpy((pixels - pixels.mean()) / pixels.std())[None, None])
