@@ -13,7 +13,8 @@ from nnunet_mamba.ops._simd import (
     LANES,
     LOG2_E,
     broadcast,
-    exp2,
+    collect,
+    exp2_of_product,
     flush_denormals,
     fma,
     load,
@@ -22,8 +23,8 @@ from nnunet_mamba.ops._simd import (
     row_sums,
     softplus_and_slope,
     splat,
+    spread,
     store,
-    transpose,
 )
 
 CHUNK = 64  # steps between two checkpoints: the states of one chunk stay in the L2 cache while the backward recomputes them
@@ -47,23 +48,23 @@ def scratch_size(rows, states, blocks):
     width = (states + LANES - 1) // LANES * LANES
     panels = rows * (4 * LANES + 4 * width)
     per_state = LANES * width * (blocks + 2)
-    near = CHUNK * (5 * LANES + 2 * width)
+    near = 3 * CHUNK * LANES
     recomputed = LANES * width * (2 * CHUNK + 1)
     return panels + per_state + near + recomputed + TILE + 3 * LANES
 
 
 @_jit()
 def cut(orders):
-    """Segments of every direction: (K, S + 1) first steps, (K, S) lowest positions and walks, (K,) numbers of segments.
+    """Segments of every direction: (K, S + 1) first steps, (K, S) lowest positions, (K,) numbers of segments; (K, L) places.
 
-    A walk is 1 where a segment goes up position by position, -1 where it goes down so, and 0 otherwise.
+    A place is the step at which a position is visited.
     """
     directions, length = orders.shape
     most = (length + SEGMENT - 1) // SEGMENT
     starts = np.zeros((directions, most + 1), np.int64)
     lows = np.zeros((directions, most), np.int64)
-    walks = np.zeros((directions, most), np.int64)
     counts = np.zeros(directions, np.int64)
+    places = np.empty((directions, length), np.int64)
     for k in range(directions):
         step = 0
         while step < length:
@@ -73,16 +74,12 @@ def cut(orders):
                 for t in range(step, stop):
                     low = min(low, orders[k, t])
                     high = max(high, orders[k, t])
+                    places[k, orders[k, t]] = t
                 step = stop
             lows[k, counts[k]] = low
-            up = down = True
-            for t in range(start, step):
-                up = up and orders[k, t] == low + t - start
-                down = down and orders[k, t] == high - t + start
-            walks[k, counts[k]] = 1 if up else -1 if down else 0
             counts[k] += 1
             starts[k, counts[k]] = step
-    return starts, lows, walks, counts
+    return starts, lows, counts, places
 
 
 @_jit()
@@ -99,48 +96,38 @@ def _carve(scratch, start, size):
 
 
 @_jit()
-def _fill(source, start, stride, count, size, panel, column, width, down):
-    """panel[j, column + i] = source[start + i stride + j] for j < size and 16 rows i, the last of `count` repeated.
-
-    With `down` the panel's rows are in reverse.
+def _fill(source, start, stride, count, size, places, place, first, panel, column, width):
+    """panel[places[place + j] - first, column + i] = source[start + i stride + j] for j < size and 16 rows i, the last of `count`
+    repeated.
     """
-    first, step = ((size - 1) * width + column, -width) if down else (column, width)
     whole = size - size % LANES
     for j in range(0, whole, LANES):
-        transpose(source, start + j, stride, count, panel, first + j * step, step)
+        spread(source, start + j, stride, count, places, place + j, first, panel, column, width)
     for j in range(whole, size):
+        row = (places[place + j] - first) * width + column
         for i in range(LANES):
-            panel[first + j * step + i] = source[start + min(i, count - 1) * stride + j]
+            panel[row + i] = source[start + min(i, count - 1) * stride + j]
 
 
 @_jit()
-def _drain(panel, column, width, count, size, target, start, stride, tile, add, down):
-    """target[start + i stride + j] = panel[j, column + i] for j < size and i < count, or += with `add`; `down` as in _fill."""
-    first, step = ((size - 1) * width + column, -width) if down else (column, width)
+def _drain(panel, column, width, places, place, first, count, size, target, start, stride, tile, add):
+    """target[start + i stride + j] = panel[places[place + j] - first, column + i] for j < size and i < count, or += with `add`."""
     whole = size - size % LANES
     for j in range(0, whole, LANES):
         if count == LANES and not add:
-            transpose(panel, first + j * step, step, LANES, target, start + j, stride)
+            collect(panel, column, width, places, place + j, first, target, start + j, stride)
             continue
-        transpose(panel, first + j * step, step, LANES, tile, 0, LANES)
+        collect(panel, column, width, places, place + j, first, tile, 0, LANES)
         for i in range(count):
             at = start + i * stride + j
             values = load(tile, i * LANES)
             store(target, at, load(target, at) + values if add else values)
     for j in range(whole, size):
+        row = (places[place + j] - first) * width + column
         for i in range(count):
             at = start + i * stride + j
-            value = panel[first + j * step + i]
+            value = panel[row + i]
             target[at] = target[at] + value if add else value
-
-
-@_jit()
-def _gather(panel, order, low, width, near):
-    """near[t] = panel[order[t] - low], rows of `width` floats."""
-    for t in range(len(order)):
-        r = order[t] - low
-        for n in range(0, width, LANES):
-            store(near, t * width + n, load(panel, r * width + n))
 
 
 @_jit()
@@ -176,11 +163,10 @@ def forward(
     C,
     D,
     delta_bias,
-    orders,
     starts,
     lows,
-    walks,
     counts,
+    places,
     softplus,
     rows,
     scratch,
@@ -203,12 +189,6 @@ def forward(
     y_panel, at = _carve(scratch, at, rows * LANES)
     B_panel, at = _carve(scratch, at, rows * width)
     C_panel, at = _carve(scratch, at, rows * width)
-    # What one chunk needs, in visiting order: rows that lie a power of two apart would push each other out of the L1 cache.
-    steps, at = _carve(scratch, at, CHUNK * LANES)
-    drives, at = _carve(scratch, at, CHUNK * LANES)
-    ys, at = _carve(scratch, at, CHUNK * LANES)
-    B_near, at = _carve(scratch, at, CHUNK * width)
-    C_near, at = _carve(scratch, at, CHUNK * width)
     tile, at = _carve(scratch, at, TILE)
     rate, at = _carve(scratch, at, states * LANES)
     lane, at = _carve(scratch, at, 2 * LANES)
@@ -217,19 +197,19 @@ def forward(
         state[:] = 0
         for segment in range(counts[k]):
             low, first, last = lows[k, segment], starts[k, segment], starts[k, segment + 1]
-            size, walk = last - first, walks[k, segment]
+            size, place = last - first, k * length + low
             steering = ((b * directions + k) * groups + g) * states
             for n in range(0, states, LANES):
                 count = min(LANES, states - n)
-                _fill(B, (steering + n) * length + low, length, count, size, B_panel, n, width, walk < 0)
-                _fill(C, (steering + n) * length + low, length, count, size, C_panel, n, width, walk < 0)
+                _fill(B, (steering + n) * length + low, length, count, size, places, place, first, B_panel, n, width)
+                _fill(C, (steering + n) * length + low, length, count, size, places, place, first, C_panel, n, width)
             for block in range(first_block, last_block):
                 channel = g * share + block * LANES
                 count = min(LANES, share - block * LANES)
                 here = (block - first_block) * states * LANES
-                _fill(u, (b * channels + channel) * length + low, length, count, size, u_panel, 0, LANES, walk < 0)
+                _fill(u, (b * channels + channel) * length + low, length, count, size, places, place, first, u_panel, 0, LANES)
                 row = (b * directions + k) * channels + channel
-                _fill(delta, row * length + low, length, count, size, step_panel, 0, LANES, walk < 0)
+                _fill(delta, row * length + low, length, count, size, places, place, first, step_panel, 0, LANES)
                 next_channel, next_low = channel + LANES, low
                 if block + 1 == last_block:
                     next_channel, next_low = g * share + first_block * LANES, lows[k, min(segment + 1, counts[k] - 1)]
@@ -243,21 +223,16 @@ def forward(
                 for start in range(first, last, CHUNK):
                     stop = min(start + CHUNK, last)
                     near = start - first
+                    steps, drives, ys = step_panel[near * LANES :], u_panel[near * LANES :], y_panel[near * LANES :]
+                    Bs, Cs = B_panel[near * width :], C_panel[near * width :]
                     for t in range(stop - start):
-                        r = near + t if walk != 0 else orders[k, start + t] - low
-                        step = load(step_panel, r * LANES) + bias
+                        step = load(steps, t * LANES) + bias
                         if softplus:
                             step = softplus_and_slope(step)[0]
-                        u_t = load(u_panel, r * LANES)
+                        u_t = load(drives, t * LANES)
                         store(steps, t * LANES, step)
                         store(drives, t * LANES, step * u_t)
                         store(ys, t * LANES, skip * u_t)
-                    Bs, Cs = B_near, C_near
-                    if walk != 0:  # the panels are in visiting order
-                        Bs, Cs = B_panel[near * width :], C_panel[near * width :]
-                    else:
-                        _gather(B_panel, orders[k, start:stop], low, width, B_near)
-                        _gather(C_panel, orders[k, start:stop], low, width, C_near)
                     saved = ((b * directions + k) * chunks + start // CHUNK) * states * channels + channel
                     for n in range(states):
                         if count == LANES:
@@ -283,10 +258,10 @@ def forward(
                                 prefetch(y, next_y + line)
                             step, drive = load(steps, t * LANES), load(drives, t * LANES)
                             steer = t * width + n
-                            h0 = fma(exp2(step * rate0), h0, drive * broadcast(Bs, steer))
-                            h1 = fma(exp2(step * rate1), h1, drive * broadcast(Bs, steer + 1))
-                            h2 = fma(exp2(step * rate2), h2, drive * broadcast(Bs, steer + 2))
-                            h3 = fma(exp2(step * rate3), h3, drive * broadcast(Bs, steer + 3))
+                            h0 = fma(exp2_of_product(step, rate0), h0, drive * broadcast(Bs, steer))
+                            h1 = fma(exp2_of_product(step, rate1), h1, drive * broadcast(Bs, steer + 1))
+                            h2 = fma(exp2_of_product(step, rate2), h2, drive * broadcast(Bs, steer + 2))
+                            h3 = fma(exp2_of_product(step, rate3), h3, drive * broadcast(Bs, steer + 3))
                             total = fma(h0, broadcast(Cs, steer), load(ys, t * LANES))
                             total = fma(h1, broadcast(Cs, steer + 1), total)
                             total = fma(h2, broadcast(Cs, steer + 2), total)
@@ -300,14 +275,11 @@ def forward(
                         h0 = load(state, here + n * LANES)
                         for t in range(stop - start):
                             drive = load(drives, t * LANES) * broadcast(Bs, t * width + n)
-                            h0 = fma(exp2(load(steps, t * LANES) * rate0), h0, drive)
+                            h0 = fma(exp2_of_product(load(steps, t * LANES), rate0), h0, drive)
                             store(ys, t * LANES, fma(h0, broadcast(Cs, t * width + n), load(ys, t * LANES)))
                         store(state, here + n * LANES, h0)
-                    for t in range(stop - start):
-                        r = near + t if walk != 0 else orders[k, start + t] - low
-                        store(y_panel, r * LANES, load(ys, t * LANES))
                 target = ((part * batch + b) * channels + channel) * length + low
-                _drain(y_panel, 0, LANES, count, size, y, target, length, tile, k > first_direction, walk < 0)
+                _drain(y_panel, 0, LANES, places, place, first, count, size, y, target, length, tile, k > first_direction)
         for block in range(first_block, last_block):
             channel = g * share + block * LANES
             for i in range(min(LANES, share - block * LANES)):
@@ -329,11 +301,10 @@ def backward(
     C,
     D,
     delta_bias,
-    orders,
     starts,
     lows,
-    walks,
     counts,
+    places,
     softplus,
     checkpoints,
     rows,
@@ -372,14 +343,10 @@ def backward(
     lane, at = _carve(scratch, at, 2 * LANES)
     dA_sum, at = _carve(scratch, at, padded * LANES)
     carried, at = _carve(scratch, at, (last_block - first_block) * padded * LANES)
-    # One chunk in visiting order, as in `forward`, and its states four by four, so that one four of all steps fits the L1 cache.
-    steps, at = _carve(scratch, at, CHUNK * LANES)
     drives, at = _carve(scratch, at, CHUNK * LANES)
-    grads, at = _carve(scratch, at, CHUNK * LANES)
     dsteps, at = _carve(scratch, at, CHUNK * LANES)
     ddrives, at = _carve(scratch, at, CHUNK * LANES)
-    B_near, at = _carve(scratch, at, CHUNK * width)
-    C_near, at = _carve(scratch, at, CHUNK * width)
+    # The states of a chunk lie four by four, so that one four of all steps fits the L1 cache.
     visited, at = _carve(scratch, at, width * (CHUNK + 1) * LANES)
     decays, at = _carve(scratch, at, width * CHUNK * LANES)
     visited[:] = 0
@@ -390,12 +357,12 @@ def backward(
         carried[:] = 0
         for segment in range(counts[k] - 1, -1, -1):
             low, first, last = lows[k, segment], starts[k, segment], starts[k, segment + 1]
-            size, walk = last - first, walks[k, segment]
+            size, place = last - first, k * length + low
             steering = ((b * directions + k) * groups + g) * states
             for n in range(0, states, LANES):
                 count = min(LANES, states - n)
-                _fill(B, (steering + n) * length + low, length, count, size, B_panel, n, width, walk < 0)
-                _fill(C, (steering + n) * length + low, length, count, size, C_panel, n, width, walk < 0)
+                _fill(B, (steering + n) * length + low, length, count, size, places, place, first, B_panel, n, width)
+                _fill(C, (steering + n) * length + low, length, count, size, places, place, first, C_panel, n, width)
             for j in range(size):
                 for n in range(states, padded):
                     C_panel[j * width + n] = 0  # states that pad a four get no gradient, and pass none on
@@ -406,10 +373,10 @@ def backward(
                 count = min(LANES, share - block * LANES)
                 here = (block - first_block) * padded * LANES
                 entry = (b * channels + channel) * length + low
-                _fill(u, entry, length, count, size, u_panel, 0, LANES, walk < 0)
-                _fill(grad_y, entry, length, count, size, grad_panel, 0, LANES, walk < 0)
+                _fill(u, entry, length, count, size, places, place, first, u_panel, 0, LANES)
+                _fill(grad_y, entry, length, count, size, places, place, first, grad_panel, 0, LANES)
                 row = (b * directions + k) * channels + channel
-                _fill(delta, row * length + low, length, count, size, step_panel, 0, LANES, walk < 0)
+                _fill(delta, row * length + low, length, count, size, places, place, first, step_panel, 0, LANES)
                 _lane_rows(A, (k * channels + channel) * states, states, count, rate, LOG2_E)
                 _lane_rows(D, k * channels + channel, 1, count, lane[:LANES], 1.0)
                 _lane_rows(delta_bias, k * channels + channel, 1, count, lane[LANES:], 1.0)
@@ -423,20 +390,12 @@ def backward(
                 for chunk in range((last - 1) // CHUNK, first // CHUNK - 1, -1):
                     start, stop = chunk * CHUNK, min((chunk + 1) * CHUNK, last)
                     near = start - first
+                    steps, us, grads = step_panel[near * LANES :], u_panel[near * LANES :], grad_panel[near * LANES :]
+                    Bs, Cs = B_panel[near * width :], C_panel[near * width :]
                     for t in range(stop - start):
-                        r = near + t if walk != 0 else orders[k, start + t] - low
-                        step = load(step_panel, r * LANES)
-                        store(steps, t * LANES, step)
-                        store(drives, t * LANES, step * load(u_panel, r * LANES))
-                        store(grads, t * LANES, load(grad_panel, r * LANES))
+                        store(drives, t * LANES, load(steps, t * LANES) * load(us, t * LANES))
                         store(dsteps, t * LANES, zero)
                         store(ddrives, t * LANES, zero)
-                    Bs, Cs = B_near, C_near
-                    if walk != 0:
-                        Bs, Cs = B_panel[near * width :], C_panel[near * width :]
-                    else:
-                        _gather(B_panel, orders[k, start:stop], low, width, B_near)
-                        _gather(C_panel, orders[k, start:stop], low, width, C_near)
                     saved = ((b * directions + k) * chunks + chunk) * states * channels + channel
                     for n in range(states):
                         row_at = (n // 4 * (CHUNK + 1) * 4 + n % 4) * LANES
@@ -455,8 +414,8 @@ def backward(
                             step, drive = load(steps, t * LANES), load(drives, t * LANES)
                             steer = t * width + n
                             after, now = four + (t + 1) * 4 * LANES, four_decays + t * 4 * LANES
-                            decay0, decay1 = exp2(step * rate0), exp2(step * rate1)
-                            decay2, decay3 = exp2(step * rate2), exp2(step * rate3)
+                            decay0, decay1 = exp2_of_product(step, rate0), exp2_of_product(step, rate1)
+                            decay2, decay3 = exp2_of_product(step, rate2), exp2_of_product(step, rate3)
                             h0 = fma(decay0, h0, drive * broadcast(Bs, steer))
                             h1 = fma(decay1, h1, drive * broadcast(Bs, steer + 1))
                             h2 = fma(decay2, h2, drive * broadcast(Bs, steer + 2))
@@ -517,17 +476,17 @@ def backward(
                         store(dA_sum, (n + 2) * LANES, dA2)
                         store(dA_sum, (n + 3) * LANES, dA3)
                     for t in range(stop - start):
-                        r = near + t if walk != 0 else orders[k, start + t] - low
+                        r = near + t
                         for n in range(0, width, LANES):
                             to = r * width + n
                             terms = n * CHUNK * LANES + t * 4 * LANES
                             store(dB_panel, to, load(dB_panel, to) + row_sums(decays, terms, CHUNK * 4 * LANES))
                             terms = n * (CHUNK + 1) * LANES + (t + 1) * 4 * LANES
                             store(dC_panel, to, load(dC_panel, to) + row_sums(visited, terms, (CHUNK + 1) * 4 * LANES))
-                        u_t, grad = load(u_panel, r * LANES), load(grads, t * LANES)
+                        u_t, grad = load(us, t * LANES), load(grads, t * LANES)
                         ddrive = load(ddrives, t * LANES)
                         ddelta_t = fma(ddrive, u_t, load(dsteps, t * LANES) * to_natural) * load(slopes, r * LANES)
-                        store(grad_panel, r * LANES, fma(ddrive, load(steps, t * LANES), skip * grad))  # now du
+                        store(grads, t * LANES, fma(ddrive, load(steps, t * LANES), skip * grad))  # now du
                         store(slopes, r * LANES, ddelta_t)  # now ddelta
                         dD_sum = fma(grad, u_t, dD_sum)
                         bias_sum = bias_sum + ddelta_t
@@ -542,11 +501,12 @@ def backward(
                         dA_sum[:] = 0
                         dD_sum, bias_sum = zero, zero
                 to = part * batch * channels * length + entry
-                _drain(grad_panel, 0, LANES, count, size, du, to, length, tile, k > first_direction, walk < 0)
-                _drain(slopes, 0, LANES, count, size, ddelta, row * length + low, length, tile, False, walk < 0)
+                _drain(grad_panel, 0, LANES, places, place, first, count, size, du, to, length, tile, k > first_direction)
+                to = row * length + low
+                _drain(slopes, 0, LANES, places, place, first, count, size, ddelta, to, length, tile, False)
             steering += block_part * batch * directions * groups * states
             for n in range(0, states, LANES):
-                count = min(LANES, states - n)
-                _drain(dB_panel, n, width, count, size, dB, (steering + n) * length + low, length, tile, False, walk < 0)
-                _drain(dC_panel, n, width, count, size, dC, (steering + n) * length + low, length, tile, False, walk < 0)
+                count, to = min(LANES, states - n), (steering + n) * length + low
+                _drain(dB_panel, n, width, places, place, first, count, size, dB, to, length, tile, False)
+                _drain(dC_panel, n, width, places, place, first, count, size, dC, to, length, tile, False)
     restore_denormals(control)

@@ -52,12 +52,11 @@ def scan_forward(
     y = u.new_empty(parts, *u.shape)
     last_state = u.new_empty(batch, directions, channels, states)
     checkpoints = u.new_empty(checkpoint_shape(batch, directions, channels, states, length))
-    orders = orders.numpy()
-    starts, lows, walks, counts = kernels.cut(orders)
+    starts, lows, counts, places = kernels.cut(orders.numpy())
     rows = int((starts[:, 1:] - starts[:, :-1]).max())
     inputs = [_flat(x) for x in (u, delta, A, B, C, D, delta_bias)]
     outputs = [_flat(x) for x in (y, last_state, checkpoints)]
-    arguments = (sizes, *inputs, orders, starts, lows, walks, counts, delta_softplus, rows)
+    arguments = (sizes, *inputs, starts, lows, counts, places.reshape(-1), delta_softplus, rows)
     size = kernels.scratch_size(rows, states, max(item[4] - item[3] for item in items))
     _share(lambda item, scratch: kernels.forward(item[:-1], *arguments, scratch, *outputs), items, size)
     return _total(y), last_state, checkpoints
@@ -86,12 +85,11 @@ def scan_backward(
     dB, dC = (u.new_empty(block_parts, *B.shape) for _ in range(2))
     dA = A.new_zeros(batch, *A.shape, dtype=torch.float64)
     dD, ddelta_bias = (A.new_zeros(batch, *D.shape, dtype=torch.float64) for _ in range(2))
-    orders = orders.numpy()
-    starts, lows, walks, counts = kernels.cut(orders)
+    starts, lows, counts, places = kernels.cut(orders.numpy())
     rows = int((starts[:, 1:] - starts[:, :-1]).max())
     inputs = [_flat(x) for x in (grad_y, u, delta, A, B, C, D, delta_bias)]
     outputs = [_flat(x) for x in (du, ddelta, dA, dB, dC, dD, ddelta_bias)]
-    arguments = (sizes, *inputs, orders, starts, lows, walks, counts, delta_softplus, _flat(checkpoints), rows)
+    arguments = (sizes, *inputs, starts, lows, counts, places.reshape(-1), delta_softplus, _flat(checkpoints), rows)
     size = kernels.scratch_size(rows, states, max(item[4] - item[3] for item in items))
     _share(lambda item, scratch: kernels.backward(item, *arguments, scratch, *outputs), items, size)
     small = (x.sum(0).float() for x in (dA, dD, ddelta_bias))
