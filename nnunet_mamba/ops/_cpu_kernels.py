@@ -14,7 +14,7 @@ from nnunet_mamba.ops._simd import (
     LOG2_E,
     broadcast,
     collect,
-    exp2_of_product,
+    exp2,
     flush_denormals,
     fma,
     load,
@@ -234,7 +234,7 @@ def forward(
                         store(drives, t * LANES, step * u_t)
                         store(ys, t * LANES, skip * u_t)
                     saved = ((b * directions + k) * chunks + start // CHUNK) * states * channels + channel
-                    for n in range(states):
+                    for n in range(states if len(checkpoints) else 0):
                         if count == LANES:
                             store(checkpoints, saved + n * channels, load(state, here + n * LANES))
                         else:
@@ -258,10 +258,10 @@ def forward(
                                 prefetch(y, next_y + line)
                             step, drive = load(steps, t * LANES), load(drives, t * LANES)
                             steer = t * width + n
-                            h0 = fma(exp2_of_product(step, rate0), h0, drive * broadcast(Bs, steer))
-                            h1 = fma(exp2_of_product(step, rate1), h1, drive * broadcast(Bs, steer + 1))
-                            h2 = fma(exp2_of_product(step, rate2), h2, drive * broadcast(Bs, steer + 2))
-                            h3 = fma(exp2_of_product(step, rate3), h3, drive * broadcast(Bs, steer + 3))
+                            h0 = fma(exp2(step * rate0), h0, drive * broadcast(Bs, steer))
+                            h1 = fma(exp2(step * rate1), h1, drive * broadcast(Bs, steer + 1))
+                            h2 = fma(exp2(step * rate2), h2, drive * broadcast(Bs, steer + 2))
+                            h3 = fma(exp2(step * rate3), h3, drive * broadcast(Bs, steer + 3))
                             total = fma(h0, broadcast(Cs, steer), load(ys, t * LANES))
                             total = fma(h1, broadcast(Cs, steer + 1), total)
                             total = fma(h2, broadcast(Cs, steer + 2), total)
@@ -275,7 +275,7 @@ def forward(
                         h0 = load(state, here + n * LANES)
                         for t in range(stop - start):
                             drive = load(drives, t * LANES) * broadcast(Bs, t * width + n)
-                            h0 = fma(exp2_of_product(load(steps, t * LANES), rate0), h0, drive)
+                            h0 = fma(exp2(load(steps, t * LANES) * rate0), h0, drive)
                             store(ys, t * LANES, fma(h0, broadcast(Cs, t * width + n), load(ys, t * LANES)))
                         store(state, here + n * LANES, h0)
                 target = ((part * batch + b) * channels + channel) * length + low
@@ -414,8 +414,8 @@ def backward(
                             step, drive = load(steps, t * LANES), load(drives, t * LANES)
                             steer = t * width + n
                             after, now = four + (t + 1) * 4 * LANES, four_decays + t * 4 * LANES
-                            decay0, decay1 = exp2_of_product(step, rate0), exp2_of_product(step, rate1)
-                            decay2, decay3 = exp2_of_product(step, rate2), exp2_of_product(step, rate3)
+                            decay0, decay1 = exp2(step * rate0), exp2(step * rate1)
+                            decay2, decay3 = exp2(step * rate2), exp2(step * rate3)
                             h0 = fma(decay0, h0, drive * broadcast(Bs, steer))
                             h1 = fma(decay1, h1, drive * broadcast(Bs, steer + 1))
                             h2 = fma(decay2, h2, drive * broadcast(Bs, steer + 2))

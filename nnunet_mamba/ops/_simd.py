@@ -26,10 +26,6 @@ _INT_VECTOR = ir.VectorType(_INT, LANES)
 _EXP2 = (0.6931469775976778, 0.24022242083110548, 0.055507337444716705, 0.00967151278585768, 0.0013264727252679182)
 # log(1 + e) = s P(s^2) with s = e / (2 + e), for e in [0, 1]: relative error below 4e-9, so that small e survive
 _LOG1P = (2.0000000079218445, 0.6666631464883368, 0.40024912126493134, 0.2796057130935691, 0.2817849814772607)
-# the same on [-1/32, 1/32], below 3e-9
-_EXP2_NEAR = (0.6931471824645996, 0.24023355543613434, 0.05550573766231537)
-_SIXTEENTHS = [2 ** (j / 16) for j in range(16)]
-_ROUND_TO_SIXTEENTHS = 1.5 * 2**19  # adding it leaves round(16 x) in the low bits
 _ROUND = 1.5 * 2**23 + 127  # adding it rounds to an integer and leaves that integer, plus the exponent bias, in the low bits
 
 
@@ -86,7 +82,9 @@ def _exp2(context, builder, x):
         reduce = cgutils.get_or_insert_function(builder.module, reduce_type, "llvm.x86.avx512.mask.reduce.ps.512")
         fraction = builder.call(reduce, [x, ir.Constant(_INT, 0), _constant(0.0), every, rounding])
         mantissa = _polynomial(builder, fraction, (1.0, *_EXP2))
-        return _times_power_of_two(builder, mantissa, builder.fsub(x, fraction))
+        scale_type = ir.FunctionType(_VECTOR, [_VECTOR, _VECTOR, _VECTOR, mask, _INT])
+        scale = cgutils.get_or_insert_function(builder.module, scale_type, "llvm.x86.avx512.mask.scalef.ps.512")
+        return builder.call(scale, [mantissa, builder.fsub(x, fraction), _constant(0.0), every, rounding])
     x = _select(builder, ">", x, _constant(-127.0))
     x = _select(builder, "<", x, _constant(128.0))
     shifted = builder.fadd(x, _constant(_ROUND))
@@ -94,29 +92,6 @@ def _exp2(context, builder, x):
     mantissa = _polynomial(builder, fraction, (1.0, *_EXP2))
     exponent = builder.shl(builder.bitcast(shifted, _INT_VECTOR), ir.Constant(_INT_VECTOR, [23] * LANES))
     return builder.fmul(mantissa, builder.bitcast(exponent, _VECTOR))
-
-
-def _exp2_of_product(context, builder, a, b):
-    """2^(a b). With AVX-512, one rounding less than a product and its `_exp2`, and one instruction less of eleven."""
-    if not _has_avx512dq(context):
-        return _exp2(context, builder, builder.fmul(a, b))
-    shifted = _fma(builder, a, b, _constant(_ROUND_TO_SIXTEENTHS))
-    rounded = builder.fsub(shifted, _constant(_ROUND_TO_SIXTEENTHS))
-    rest = _fma(builder, a, b, builder.fsub(_constant(-0.0), rounded))
-    look_up_type = ir.FunctionType(_VECTOR, [_VECTOR, _INT_VECTOR])
-    look_up = cgutils.get_or_insert_function(builder.module, look_up_type, "llvm.x86.avx512.permvar.sf.512")
-    table = ir.Constant(_VECTOR, _SIXTEENTHS)
-    sixteenths = builder.call(look_up, [table, builder.bitcast(shifted, _INT_VECTOR)])
-    mantissa = _fma(builder, sixteenths, builder.fmul(rest, _polynomial(builder, rest, _EXP2_NEAR)), sixteenths)
-    return _times_power_of_two(builder, mantissa, rounded)
-
-
-def _times_power_of_two(builder, mantissa, exponent):
-    """mantissa 2^floor(exponent), by AVX-512."""
-    mask = ir.IntType(16)
-    signature = ir.FunctionType(_VECTOR, [_VECTOR, _VECTOR, _VECTOR, mask, _INT])
-    scale = cgutils.get_or_insert_function(builder.module, signature, "llvm.x86.avx512.mask.scalef.ps.512")
-    return builder.call(scale, [mantissa, exponent, _constant(0.0), ir.Constant(mask, -1), ir.Constant(_INT, 4)])
 
 
 def _pointer(context, builder, array_type, array, index):
@@ -226,11 +201,6 @@ def fma(typingctx, a, b, c):
 @intrinsic
 def exp2(typingctx, x):
     return lanes(x), lambda context, builder, signature, args: _exp2(context, builder, args[0])
-
-
-@intrinsic
-def exp2_of_product(typingctx, a, b):
-    return lanes(a, b), lambda context, builder, signature, args: _exp2_of_product(context, builder, *args)
 
 
 @intrinsic

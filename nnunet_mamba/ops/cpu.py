@@ -8,6 +8,7 @@ when the first scan runs.
 import itertools
 import logging
 import os
+import threading
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
 
@@ -20,6 +21,9 @@ logger = logging.getLogger("nnunet_mamba")
 LANES = 16
 CHUNK = 64
 
+MOST_KEPT = 2**23  # floats of scratch memory
+
+_own = threading.local()
 _pool: ThreadPoolExecutor | None = None
 _pool_size = 0
 
@@ -39,11 +43,12 @@ def scan_forward(
     delta_bias: Tensor,
     orders: Tensor,
     delta_softplus: bool,
+    keep: bool = True,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Shapes as in reference.py, float32 and contiguous.
 
     Returns:
-        The sum over directions (B, C, L), the last states (B, K, C, N), and what scan_backward wants to have kept.
+        The sum over directions (B, C, L), the last states (B, K, C, N), and to `keep` for scan_backward the checkpoints, otherwise nothing.
     """
     kernels = _kernels()
     sizes = _sizes(u, A, B)
@@ -51,7 +56,7 @@ def scan_forward(
     items, parts, _ = _work(sizes)
     y = u.new_empty(parts, *u.shape)
     last_state = u.new_empty(batch, directions, channels, states)
-    checkpoints = u.new_empty(checkpoint_shape(batch, directions, channels, states, length))
+    checkpoints = u.new_empty(checkpoint_shape(batch, directions, channels, states, length) if keep else 0)
     starts, lows, counts, places = kernels.cut(orders.numpy())
     rows = int((starts[:, 1:] - starts[:, :-1]).max())
     inputs = [_flat(x) for x in (u, delta, A, B, C, D, delta_bias)]
@@ -139,7 +144,7 @@ def _share(run, items: list[tuple[int, ...]], scratch_size: int) -> None:
     counter = itertools.count()  # its next() is one step under the interpreter lock
 
     def work():
-        scratch = np.empty(scratch_size, np.float32)  # NumPy asks for huge pages, torch does not
+        scratch = _scratch(scratch_size)
         while (i := next(counter)) < len(items):
             run(items[i], scratch)
 
@@ -150,6 +155,15 @@ def _share(run, items: list[tuple[int, ...]], scratch_size: int) -> None:
         wait(futures)
     for future in futures:
         future.result()
+
+
+def _scratch(size: int) -> np.ndarray:
+    """This thread's memory to work in, kept from call to call up to 32 MiB: fresh pages cost a tenth of a short scan."""
+    scratch = getattr(_own, "scratch", None)
+    if scratch is None or len(scratch) < size:
+        scratch = np.empty(size, np.float32)  # NumPy asks for huge pages, torch does not
+        _own.scratch = scratch if size <= MOST_KEPT else None
+    return scratch
 
 
 def _threads(helpers: int) -> ThreadPoolExecutor:

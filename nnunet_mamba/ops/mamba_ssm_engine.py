@@ -22,12 +22,14 @@ def scan_forward(
     delta_bias: Tensor,
     orders: Tensor,
     delta_softplus: bool,
+    keep: bool = True,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Shapes as in reference.py, float32 and contiguous; returns the output, the last states and the kernel's checkpoints."""
+    """Shapes as in reference.py, float32 and contiguous; returns the output, the last states and, to `keep`, the kernel's checkpoints."""
     arguments = _in_visiting_order(u, delta, A, B, C, D, delta_bias, orders)
     visited, checkpoints, *_ = selective_scan_cuda.fwd(*arguments[:6], None, arguments[6], delta_softplus)
     last_state = checkpoints[:, :, -1, 1::2].reshape(*delta.shape[:3], A.shape[2])
-    return _in_place(visited.view_as(delta), orders).sum(1), last_state.contiguous(), checkpoints
+    y = _in_place(visited.view_as(delta), orders).sum(1)
+    return y, last_state.contiguous(), checkpoints if keep else checkpoints.new_empty(0)
 
 
 def scan_backward(

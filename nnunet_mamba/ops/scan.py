@@ -168,13 +168,14 @@ def _run(engine, u, delta, A, B, C, D, delta_bias, orders, delta_softplus) -> tu
     dtype = torch.promote_types(u.dtype, torch.float32)
     name = _choose(engine, u.device.type, dtype)
     with torch.autocast(device_type=u.device.type, enabled=False):
-        tensors = (x.to(dtype) for x in (u, delta, A, B, C, D, delta_bias))
+        tensors = [x.to(dtype) for x in (u, delta, A, B, C, D, delta_bias)]
         if name == REFERENCE:
             _log_choice(name, u.device.type)
             return reference.scan(*tensors, orders, delta_softplus)
         if _is_exporting():
             return torch_engine.exportable_scan(*tensors, orders, delta_softplus)
-        return _scan(*(x.contiguous() for x in tensors), orders.contiguous(), delta_softplus, name)[:2]
+        keep = torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
+        return _scan(*(x.contiguous() for x in tensors), orders.contiguous(), delta_softplus, name, keep)[:2]
 
 
 def _is_exporting() -> bool:
@@ -251,16 +252,17 @@ def _scan(
     orders: Tensor,
     delta_softplus: bool,
     engine: str,
+    keep: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     _log_choice(engine, u.device.type)
-    return _module(engine).scan_forward(u, delta, A, B, C, D, delta_bias, orders, delta_softplus)
+    return _module(engine).scan_forward(u, delta, A, B, C, D, delta_bias, orders, delta_softplus, keep)
 
 
 @_scan.register_fake
-def _(u, delta, A, B, C, D, delta_bias, orders, delta_softplus, engine):
+def _(u, delta, A, B, C, D, delta_bias, orders, delta_softplus, engine, keep):
     batch, channels, length = u.shape
     directions, _, states = A.shape
-    checkpoints = _module(engine).checkpoint_shape(batch, directions, channels, states, length)
+    checkpoints = _module(engine).checkpoint_shape(batch, directions, channels, states, length) if keep else 0
     return torch.empty_like(u), u.new_empty(batch, directions, channels, states), u.new_empty(checkpoints)
 
 
@@ -290,7 +292,7 @@ def _(grad_output, u, delta, A, B, C, D, delta_bias, orders, delta_softplus, che
 
 
 def _setup_context(ctx, inputs, output):
-    *tensors, ctx.delta_softplus, ctx.engine = inputs
+    *tensors, ctx.delta_softplus, ctx.engine, _ = inputs
     ctx.save_for_backward(*tensors, output[2])
     ctx.set_materialize_grads(False)
 
@@ -298,9 +300,9 @@ def _setup_context(ctx, inputs, output):
 def _backward(ctx, grad_output, grad_last_state, grad_checkpoints):
     *tensors, checkpoints = ctx.saved_tensors
     if grad_output is None:
-        return (None,) * 10
+        return (None,) * 11
     grads = _scan_backward(grad_output.contiguous(), *tensors, ctx.delta_softplus, checkpoints, ctx.engine)
-    return *grads, None, None, None
+    return *grads, None, None, None, None
 
 
 _scan.register_autograd(_backward, setup_context=_setup_context)

@@ -33,13 +33,14 @@ def scan_forward(
     delta_bias: Tensor,
     orders: Tensor,
     delta_softplus: bool,
+    keep: bool = True,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Shapes as in `reference.scan`; returns the output, the last states and the chunks' first states."""
+    """Shapes as in `reference.scan`; returns the output, the last states and, to `keep` for the backward, the chunks' first states."""
     batch, channels, length = u.shape
     directions, _, states = A.shape
     output = torch.zeros_like(u)
     last_state = u.new_empty(batch, directions, channels, states)
-    starts = u.new_empty(checkpoint_shape(batch, directions, channels, states, length))
+    starts = u.new_empty(checkpoint_shape(batch, directions, channels, states, length) if keep else 0)
     for walk in _walks(u, delta, A, B, C, delta_bias, orders, delta_softplus):
         k, c = walk.direction, walk.channels
         state = u.new_zeros(batch, c.stop - c.start, states, walk.chunks)
@@ -51,7 +52,8 @@ def scan_forward(
             elapsed[..., : decay.shape[-1]] += walk.delta_t
         carry = torch.exp(elapsed * walk.A)
         state, last_state[:, k, c] = _carry_forward(state, carry)
-        starts[:, k, c] = state
+        if keep:
+            starts[:, k, c] = state
         for t in range(walk.steps):
             decay, drive, positions = walk.step(t)
             live = state[..., : decay.shape[-1]]

@@ -36,8 +36,9 @@ def scan_forward(
     delta_bias: Tensor,
     orders: Tensor,
     delta_softplus: bool,
+    keep: bool = True,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Shapes as in reference.py, float32 and contiguous; returns the output, the last states and the chunks' first states."""
+    """Shapes as in reference.py, float32 and contiguous; returns the output, the last states and, to `keep`, the chunks' first states."""
     _announce()
     sizes = _Sizes(u, A, B, delta_softplus)
     added, elapsed = sizes.empty_added(u), sizes.empty_elapsed(u)
@@ -47,7 +48,7 @@ def scan_forward(
         starts, last_state = sizes.carry(added, elapsed, A, reverse=False)
         y = torch.empty_like(delta)
         _outputs[sizes.grid](u, *steering, starts, y, **sizes.constants)
-    return y.sum(1), last_state, starts
+    return y.sum(1), last_state, starts if keep else starts.new_empty(0)
 
 
 def scan_backward(
