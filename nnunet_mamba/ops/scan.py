@@ -301,6 +301,8 @@ def _backward(ctx, grad_output, grad_last_state, grad_checkpoints):
     *tensors, checkpoints = ctx.saved_tensors
     if grad_output is None:
         return (None,) * 11
+    if not checkpoints.numel():
+        raise RuntimeError("the scan ran without what its backward needs: it was recorded where no gradient was wanted")
     grads = _scan_backward(grad_output.contiguous(), *tensors, ctx.delta_softplus, checkpoints, ctx.engine)
     return *grads, None, None, None, None
 

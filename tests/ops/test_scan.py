@@ -211,13 +211,37 @@ def test_torch_engine_passes_gradcheck():
     )
 
 
+@pytest.mark.parametrize("keep", [True, False], ids=["with gradients", "without"])
 @pytest.mark.parametrize("engine", ENGINES)
-def test_the_operator_is_registered_correctly(engine):
-    u, delta, A, B, C, D, bias = leaves(inputs(2, 4, 30, 5, 2), torch.float32, engine).values()
-    order = identity_order(30, u.device)
-    args = (u, delta[:, None], A[None], B[:, None], C[:, None], D[None], bias[None], order, True, engine)
-    args = tuple(x.detach().contiguous().requires_grad_(x.is_floating_point()) if torch.is_tensor(x) else x for x in args)
+def test_the_operator_is_registered_correctly(engine, keep):
+    args = (*operands(leaves(inputs(2, 4, 30, 5, 2), torch.float32, engine), engine), keep)
+    args = tuple(x.detach().requires_grad_(keep and x.is_floating_point()) if torch.is_tensor(x) else x for x in args)
     torch.library.opcheck(torch.ops.nnunet_mamba.scan.default, args)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_without_gradients_nothing_is_kept_and_the_result_is_the_same(engine):
+    tensors = leaves(inputs(2, 4, 300, 5, 2), torch.float32, engine)
+    arguments = tensors | {"delta_softplus": True, "engine": engine, "return_last_state": True}
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x) or x, lambda x: x):
+        y, state = selective_scan(**arguments)
+    assert y.requires_grad and kept[-1].numel() > 1
+    with torch.no_grad():
+        alone, alone_state = selective_scan(**arguments)
+        *positional, engine_name = (x.detach() if torch.is_tensor(x) else x for x in operands(tensors, engine))
+        assert torch.ops.nnunet_mamba.scan(*positional, engine_name, False)[2].numel() == 0
+    torch.testing.assert_close((alone, alone_state), (y.detach(), state), rtol=0, atol=0)
+    with pytest.raises(RuntimeError, match="without what its backward needs"):
+        torch.ops.nnunet_mamba.scan(*operands(tensors, engine), False)[0].sum().backward()
+
+
+def operands(tensors, engine):
+    """selective_scan's arguments as the operator wants them, but the last."""
+    u, delta, A, B, C, D, bias = tensors.values()
+    order = identity_order(u.shape[2], u.device)
+    maps = (u, delta[:, None], A[None], B[:, None], C[:, None], D[None], bias[None])
+    return *(x.contiguous() for x in maps), order, True, engine
 
 
 def test_cross_scan_orders_walk_rows_and_columns_and_back():
