@@ -12,6 +12,7 @@ import numpy as np
 from nnunet_mamba.ops._simd import (
     LANES,
     LOG2_E,
+    add_fours,
     broadcast,
     collect,
     exp2,
@@ -45,12 +46,17 @@ def _jit(**options):
 
 def scratch_size(rows, states, blocks):
     """Floats that either kernel carves its panels and tiles from, for items of at most so many blocks."""
-    width = (states + LANES - 1) // LANES * LANES
-    panels = rows * (4 * LANES + 4 * width)
-    per_state = LANES * width * (blocks + 2)
+    width = _up(states, LANES)
+    panels = rows * (4 * LANES + 4 * width) + 6 * width
+    per_state = width * (LANES * (blocks + 3) + 2 * CHUNK)
     near = 3 * CHUNK * LANES
-    recomputed = LANES * width * (2 * CHUNK + 1)
+    recomputed = 4 * LANES * (2 * CHUNK + 1)
     return panels + per_state + near + recomputed + TILE + 3 * LANES
+
+
+@_jit()
+def _up(size, multiple):
+    return (size + multiple - 1) // multiple * multiple
 
 
 @_jit()
@@ -91,7 +97,7 @@ def _first_line(scratch):
 @_jit()
 def _carve(scratch, start, size):
     """The next `size` of the scratch memory, whole cache lines, and where the one after it starts."""
-    stop = start + (size + LANES - 1) // LANES * LANES
+    stop = start + _up(size, LANES)
     return scratch[start : start + size], stop
 
 
@@ -182,7 +188,7 @@ def forward(
     batch, directions, channels, groups, states, length = sizes
     b, g, part, first_block, last_block, first_direction, last_direction = item
     share = channels // groups
-    width = (states + LANES - 1) // LANES * LANES
+    width = _up(states, LANES)
     chunks = (length + CHUNK - 1) // CHUNK
     u_panel, at = _carve(scratch, _first_line(scratch), rows * LANES)
     step_panel, at = _carve(scratch, at, rows * LANES)
@@ -326,8 +332,8 @@ def backward(
     batch, directions, channels, groups, states, length = sizes
     b, g, part, first_block, last_block, first_direction, last_direction, block_part = item
     share = channels // groups
-    width = (states + LANES - 1) // LANES * LANES
-    padded = (states + 3) // 4 * 4
+    width = _up(states, LANES)
+    padded = _up(states, 4)
     chunks = (length + CHUNK - 1) // CHUNK
     u_panel, at = _carve(scratch, _first_line(scratch), rows * LANES)
     step_panel, at = _carve(scratch, at, rows * LANES)
@@ -335,8 +341,8 @@ def backward(
     grad_panel, at = _carve(scratch, at, rows * LANES)
     B_panel, at = _carve(scratch, at, rows * width)
     C_panel, at = _carve(scratch, at, rows * width)
-    dB_panel, at = _carve(scratch, at, rows * width)
-    dC_panel, at = _carve(scratch, at, rows * width)
+    dB_panel, at = _carve(scratch, at, (rows + 3) * width)  # sums are added to four rows at a time
+    dC_panel, at = _carve(scratch, at, (rows + 3) * width)
     tile, at = _carve(scratch, at, TILE)
     rate, at = _carve(scratch, at, padded * LANES)
     rate[:] = 0
@@ -346,11 +352,15 @@ def backward(
     drives, at = _carve(scratch, at, CHUNK * LANES)
     dsteps, at = _carve(scratch, at, CHUNK * LANES)
     ddrives, at = _carve(scratch, at, CHUNK * LANES)
-    # The states of a chunk lie four by four, so that one four of all steps fits the L1 cache.
-    visited, at = _carve(scratch, at, width * (CHUNK + 1) * LANES)
-    decays, at = _carve(scratch, at, width * CHUNK * LANES)
+    # Four states of a chunk's steps at a time: they stay in the L1 cache until their share of dB and dC is summed.
+    visited, at = _carve(scratch, at, 4 * (CHUNK + 1) * LANES)
+    decays, at = _carve(scratch, at, 4 * CHUNK * LANES)
+    kept, at = _carve(scratch, at, padded * LANES)
+    dB_near, at = _carve(scratch, at, CHUNK * width)
+    dC_near, at = _carve(scratch, at, CHUNK * width)
     visited[:] = 0
     decays[:] = 0
+    kept[:] = 0
     zero = splat(0.0)
     to_natural = splat(1 / LOG2_E)
     for k in range(first_direction, last_direction):
@@ -398,22 +408,24 @@ def backward(
                         store(ddrives, t * LANES, zero)
                     saved = ((b * directions + k) * chunks + chunk) * states * channels + channel
                     for n in range(states):
-                        row_at = (n // 4 * (CHUNK + 1) * 4 + n % 4) * LANES
                         if count == LANES:
-                            store(visited, row_at, load(checkpoints, saved + n * channels))
+                            store(kept, n * LANES, load(checkpoints, saved + n * channels))
                         else:
                             for i in range(LANES):
-                                visited[row_at + i] = checkpoints[saved + n * channels + min(i, count - 1)]
+                                kept[n * LANES + i] = checkpoints[saved + n * channels + min(i, count - 1)]
                     for n in range(0, padded, 4):
-                        four, four_decays = n * (CHUNK + 1) * LANES, n * CHUNK * LANES
                         rate0, rate1 = load(rate, n * LANES), load(rate, (n + 1) * LANES)
                         rate2, rate3 = load(rate, (n + 2) * LANES), load(rate, (n + 3) * LANES)
-                        h0, h1 = load(visited, four), load(visited, four + LANES)
-                        h2, h3 = load(visited, four + 2 * LANES), load(visited, four + 3 * LANES)
+                        h0, h1 = load(kept, n * LANES), load(kept, (n + 1) * LANES)
+                        h2, h3 = load(kept, (n + 2) * LANES), load(kept, (n + 3) * LANES)
+                        store(visited, 0, h0)
+                        store(visited, LANES, h1)
+                        store(visited, 2 * LANES, h2)
+                        store(visited, 3 * LANES, h3)
                         for t in range(stop - start):
                             step, drive = load(steps, t * LANES), load(drives, t * LANES)
                             steer = t * width + n
-                            after, now = four + (t + 1) * 4 * LANES, four_decays + t * 4 * LANES
+                            after, now = (t + 1) * 4 * LANES, t * 4 * LANES
                             decay0, decay1 = exp2(step * rate0), exp2(step * rate1)
                             decay2, decay3 = exp2(step * rate2), exp2(step * rate3)
                             h0 = fma(decay0, h0, drive * broadcast(Bs, steer))
@@ -436,7 +448,7 @@ def backward(
                         for t in range(stop - start - 1, -1, -1):
                             step, drive, grad = load(steps, t * LANES), load(drives, t * LANES), load(grads, t * LANES)
                             steer = t * width + n
-                            before, now = four + t * 4 * LANES, four_decays + t * 4 * LANES
+                            before = now = t * 4 * LANES
                             after = before + 4 * LANES
                             dh0 = fma(grad, broadcast(Cs, steer), dh0)
                             dh1 = fma(grad, broadcast(Cs, steer + 1), dh1)
@@ -475,19 +487,19 @@ def backward(
                         store(dA_sum, (n + 1) * LANES, dA1)
                         store(dA_sum, (n + 2) * LANES, dA2)
                         store(dA_sum, (n + 3) * LANES, dA3)
-                    for t in range(stop - start):
-                        r = near + t
+                        for t in range(0, stop - start, 4):
+                            store(dB_near, t * width + 4 * n, row_sums(decays, t * 4 * LANES))
+                            store(dC_near, t * width + 4 * n, row_sums(visited, (t + 1) * 4 * LANES))
+                    for t in range(0, stop - start, 4):
                         for n in range(0, width, LANES):
-                            to = r * width + n
-                            terms = n * CHUNK * LANES + t * 4 * LANES
-                            store(dB_panel, to, load(dB_panel, to) + row_sums(decays, terms, CHUNK * 4 * LANES))
-                            terms = n * (CHUNK + 1) * LANES + (t + 1) * 4 * LANES
-                            store(dC_panel, to, load(dC_panel, to) + row_sums(visited, terms, (CHUNK + 1) * 4 * LANES))
+                            add_fours(dB_near, t * width + 4 * n, dB_panel, (near + t) * width + n, width)
+                            add_fours(dC_near, t * width + 4 * n, dC_panel, (near + t) * width + n, width)
+                    for t in range(stop - start):
                         u_t, grad = load(us, t * LANES), load(grads, t * LANES)
                         ddrive = load(ddrives, t * LANES)
-                        ddelta_t = fma(ddrive, u_t, load(dsteps, t * LANES) * to_natural) * load(slopes, r * LANES)
+                        ddelta_t = fma(ddrive, u_t, load(dsteps, t * LANES) * to_natural) * load(slopes, (near + t) * LANES)
                         store(grads, t * LANES, fma(ddrive, load(steps, t * LANES), skip * grad))  # now du
-                        store(slopes, r * LANES, ddelta_t)  # now ddelta
+                        store(slopes, (near + t) * LANES, ddelta_t)  # now ddelta
                         dD_sum = fma(grad, u_t, dD_sum)
                         bias_sum = bias_sum + ddelta_t
                     if chunk % FLUSH == 0 or chunk == first // CHUNK:  # before the rounding of float32 adds up

@@ -117,15 +117,20 @@ def _shuffle(builder, a, b, indices):
 def _transpose(builder, rows):
     """16 vectors of 16, transposed by swapping off-diagonal blocks of 8, 4, 2 and 1."""
     for width in (8, 4, 2, 1):
-        low = [j if j & width == 0 else j - width + LANES for j in range(LANES)]
-        high = [j + width if j & width == 0 else j + LANES for j in range(LANES)]
-        swapped = list(rows)
-        for i in range(LANES):
-            if i & width == 0:
-                swapped[i] = _shuffle(builder, rows[i], rows[i + width], low)
-                swapped[i + width] = _shuffle(builder, rows[i], rows[i + width], high)
-        rows = swapped
+        rows = _swap(builder, rows, width, width)
     return rows
+
+
+def _swap(builder, rows, width, distance):
+    """Every second block of `width` lanes, exchanged with the block before it in the row that is `distance` further down."""
+    low = [j if j & width == 0 else j - width + LANES for j in range(LANES)]
+    high = [j + width if j & width == 0 else j + LANES for j in range(LANES)]
+    swapped = list(rows)
+    for i in range(len(rows)):
+        if i & distance == 0:
+            swapped[i] = _shuffle(builder, rows[i], rows[i + distance], low)
+            swapped[i + distance] = _shuffle(builder, rows[i], rows[i + distance], high)
+    return swapped
 
 
 def _row_sums(builder, rows):
@@ -338,19 +343,34 @@ def _row_starts(context, builder, array_type, places, place, first, column, widt
 
 
 @intrinsic
-def row_sums(typingctx, array, index, stride):
-    """The sums of 16 vectors, as one vector: four of them lie one after the other from `index` on, the next four `stride` later."""
+def row_sums(typingctx, array, index):
+    """The sums of 16 vectors, as one vector, which lie one after the other from `index` on."""
 
     def codegen(context, builder, signature, args):
-        array, index, stride = args
-        rows = []
-        for i in range(LANES):
-            at = builder.add(index, builder.mul(stride, ir.Constant(stride.type, i // 4)))
-            at = builder.add(at, ir.Constant(index.type, i % 4 * LANES))
-            rows.append(_load(builder, _pointer(context, builder, signature.args[0], array, at)))
+        array, index = args
+        places = [builder.add(index, ir.Constant(index.type, i * LANES)) for i in range(LANES)]
+        rows = [_load(builder, _pointer(context, builder, signature.args[0], array, place)) for place in places]
         return _row_sums(builder, rows)
 
-    return lanes(array, types.intp, types.intp), codegen
+    return lanes(array, types.intp), codegen
+
+
+@intrinsic
+def add_fours(typingctx, source, index, target, start, stride):
+    """target[start + i stride + 4 n + j] += source[index + 16 n + 4 i + j] for i, n and j below 4."""
+
+    def codegen(context, builder, signature, args):
+        source, index, target, start, stride = args
+        places = [builder.add(index, ir.Constant(index.type, i * LANES)) for i in range(4)]
+        rows = [_load(builder, _pointer(context, builder, signature.args[0], source, place)) for place in places]
+        for width in (8, 4):
+            rows = _swap(builder, rows, width, width // 4)
+        for i, row in enumerate(rows):
+            pointer = _pointer(context, builder, signature.args[2], target, builder.add(start, builder.mul(stride, ir.Constant(stride.type, i))))
+            _store(builder, builder.fadd(_load(builder, pointer), row), pointer)
+        return context.get_dummy_value()
+
+    return types.void(source, types.intp, target, types.intp, types.intp), codegen
 
 
 def _binary(operation, emit):
