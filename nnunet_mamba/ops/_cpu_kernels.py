@@ -19,9 +19,10 @@ from nnunet_mamba.ops._simd import (
     flush_denormals,
     fma,
     load,
+    merge_far,
+    merge_near,
     prefetch,
     restore_denormals,
-    row_sums,
     softplus_and_slope,
     splat,
     spread,
@@ -454,20 +455,16 @@ def backward(
                             dh1 = fma(grad, broadcast(Cs, steer + 1), dh1)
                             dh2 = fma(grad, broadcast(Cs, steer + 2), dh2)
                             dh3 = fma(grad, broadcast(Cs, steer + 3), dh3)
-                            store(visited, after, grad * load(visited, after))  # the state is not needed again: now dC's terms
-                            store(visited, after + LANES, grad * load(visited, after + LANES))
-                            store(visited, after + 2 * LANES, grad * load(visited, after + 2 * LANES))
-                            store(visited, after + 3 * LANES, grad * load(visited, after + 3 * LANES))
+                            dC0, dC1 = grad * load(visited, after), grad * load(visited, after + LANES)
+                            dC2, dC3 = grad * load(visited, after + 2 * LANES), grad * load(visited, after + 3 * LANES)
+                            store(visited, after, merge_near(dC0, dC1, dC2, dC3))  # these states are not needed again
                             ddrive = fma(dh0, broadcast(Bs, steer), load(ddrives, t * LANES))
                             ddrive = fma(dh1, broadcast(Bs, steer + 1), ddrive)
                             ddrive = fma(dh2, broadcast(Bs, steer + 2), ddrive)
                             store(ddrives, t * LANES, fma(dh3, broadcast(Bs, steer + 3), ddrive))
                             decay0, decay1 = load(decays, now), load(decays, now + LANES)
                             decay2, decay3 = load(decays, now + 2 * LANES), load(decays, now + 3 * LANES)
-                            store(decays, now, dh0 * drive)  # nor is the decay: now dB's terms
-                            store(decays, now + LANES, dh1 * drive)
-                            store(decays, now + 2 * LANES, dh2 * drive)
-                            store(decays, now + 3 * LANES, dh3 * drive)
+                            store(decays, now, merge_near(dh0 * drive, dh1 * drive, dh2 * drive, dh3 * drive))  # nor these decays
                             dh0, dh1, dh2, dh3 = dh0 * decay0, dh1 * decay1, dh2 * decay2, dh3 * decay3
                             dexponent0 = dh0 * load(visited, before)
                             dexponent1 = dh1 * load(visited, before + LANES)
@@ -488,8 +485,8 @@ def backward(
                         store(dA_sum, (n + 2) * LANES, dA2)
                         store(dA_sum, (n + 3) * LANES, dA3)
                         for t in range(0, stop - start, 4):
-                            store(dB_near, t * width + 4 * n, row_sums(decays, t * 4 * LANES))
-                            store(dC_near, t * width + 4 * n, row_sums(visited, (t + 1) * 4 * LANES))
+                            store(dB_near, t * width + 4 * n, merge_far(decays, t * 4 * LANES, 4 * LANES))
+                            store(dC_near, t * width + 4 * n, merge_far(visited, (t + 1) * 4 * LANES, 4 * LANES))
                     for t in range(0, stop - start, 4):
                         for n in range(0, width, LANES):
                             add_fours(dB_near, t * width + 4 * n, dB_panel, (near + t) * width + n, width)

@@ -133,9 +133,11 @@ def _swap(builder, rows, width, distance):
     return swapped
 
 
-def _row_sums(builder, rows):
-    """One vector with the sum of each of 16 vectors, by halving: 15 additions and no horizontal ones."""
-    for width in (8, 4, 2, 1):
+def _merge(builder, rows, widths):
+    """One vector for all rows, by halving: of each, the sum of its lanes over those bits of their number that `widths` names,
+    which tell the rows apart afterwards.
+    """
+    for width in widths:
         kept = [j if j & width == 0 else j + LANES for j in range(LANES)]
         crossed = [j + width if j & width == 0 else j - width + LANES for j in range(LANES)]
         half = len(rows) // 2
@@ -343,16 +345,25 @@ def _row_starts(context, builder, array_type, places, place, first, column, widt
 
 
 @intrinsic
-def row_sums(typingctx, array, index):
-    """The sums of 16 vectors, as one vector, which lie one after the other from `index` on."""
+def merge_near(typingctx, a, b, c, d):
+    """Lane 4 i + n of the result is the sum of lanes 4 i to 4 i + 3 of the n-th vector."""
+    return lanes(a, b, c, d), lambda context, builder, signature, args: _merge(builder, args, (2, 1))
+
+
+@intrinsic
+def merge_far(typingctx, array, index, stride):
+    """Lane 4 i + n of the result is the sum of lanes n, n + 4, n + 8 and n + 12 of array[index + i stride : ... + 16], i < 4.
+
+    After `merge_near` of each: the sum of all lanes of its n-th vector.
+    """
 
     def codegen(context, builder, signature, args):
-        array, index = args
-        places = [builder.add(index, ir.Constant(index.type, i * LANES)) for i in range(LANES)]
+        array, index, stride = args
+        places = [builder.add(index, builder.mul(stride, ir.Constant(stride.type, i))) for i in range(4)]
         rows = [_load(builder, _pointer(context, builder, signature.args[0], array, place)) for place in places]
-        return _row_sums(builder, rows)
+        return _merge(builder, rows, (8, 4))
 
-    return lanes(array, types.intp), codegen
+    return lanes(array, types.intp, types.intp), codegen
 
 
 @intrinsic
