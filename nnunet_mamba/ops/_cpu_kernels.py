@@ -138,20 +138,6 @@ def _drain(panel, column, width, places, place, first, count, size, target, star
 
 
 @_jit()
-def _steps(panel, slopes, size, bias, softplus):
-    """delta -> step size in place, and its derivative."""
-    one = splat(1.0)
-    for j in range(0, size * LANES, LANES):
-        x = load(panel, j) + bias
-        if softplus:
-            x, slope = softplus_and_slope(x)
-            store(slopes, j, slope)
-        else:
-            store(slopes, j, one)
-        store(panel, j, x)
-
-
-@_jit()
 def _lane_rows(source, start, states, count, tile, factor):
     """tile[n, i] = factor source[start + i states + n], the last of `count` channels repeated."""
     for n in range(states):
@@ -338,7 +324,7 @@ def backward(
     chunks = (length + CHUNK - 1) // CHUNK
     u_panel, at = _carve(scratch, _first_line(scratch), rows * LANES)
     step_panel, at = _carve(scratch, at, rows * LANES)
-    slopes, at = _carve(scratch, at, rows * LANES)
+    slope_panel, at = _carve(scratch, at, rows * LANES)
     grad_panel, at = _carve(scratch, at, rows * LANES)
     B_panel, at = _carve(scratch, at, rows * width)
     C_panel, at = _carve(scratch, at, rows * width)
@@ -362,7 +348,7 @@ def backward(
     visited[:] = 0
     decays[:] = 0
     kept[:] = 0
-    zero = splat(0.0)
+    zero, one = splat(0.0), splat(1.0)
     to_natural = splat(1 / LOG2_E)
     for k in range(first_direction, last_direction):
         carried[:] = 0
@@ -391,8 +377,7 @@ def backward(
                 _lane_rows(A, (k * channels + channel) * states, states, count, rate, LOG2_E)
                 _lane_rows(D, k * channels + channel, 1, count, lane[:LANES], 1.0)
                 _lane_rows(delta_bias, k * channels + channel, 1, count, lane[LANES:], 1.0)
-                skip = load(lane, 0)
-                _steps(step_panel, slopes, size, load(lane, LANES), softplus)
+                skip, bias = load(lane, 0), load(lane, LANES)
                 for j in range(size if count < LANES else 0):
                     for i in range(count, LANES):
                         grad_panel[j * LANES + i] = 0  # repeated channels must not count in dB and dC
@@ -402,9 +387,15 @@ def backward(
                     start, stop = chunk * CHUNK, min((chunk + 1) * CHUNK, last)
                     near = start - first
                     steps, us, grads = step_panel[near * LANES :], u_panel[near * LANES :], grad_panel[near * LANES :]
+                    slopes = slope_panel[near * LANES :]
                     Bs, Cs = B_panel[near * width :], C_panel[near * width :]
                     for t in range(stop - start):
-                        store(drives, t * LANES, load(steps, t * LANES) * load(us, t * LANES))
+                        step, slope = load(steps, t * LANES) + bias, one
+                        if softplus:
+                            step, slope = softplus_and_slope(step)
+                        store(steps, t * LANES, step)
+                        store(slopes, t * LANES, slope)
+                        store(drives, t * LANES, step * load(us, t * LANES))
                         store(dsteps, t * LANES, zero)
                         store(ddrives, t * LANES, zero)
                     saved = ((b * directions + k) * chunks + chunk) * states * channels + channel
@@ -494,9 +485,9 @@ def backward(
                     for t in range(stop - start):
                         u_t, grad = load(us, t * LANES), load(grads, t * LANES)
                         ddrive = load(ddrives, t * LANES)
-                        ddelta_t = fma(ddrive, u_t, load(dsteps, t * LANES) * to_natural) * load(slopes, (near + t) * LANES)
+                        ddelta_t = fma(ddrive, u_t, load(dsteps, t * LANES) * to_natural) * load(slopes, t * LANES)
                         store(grads, t * LANES, fma(ddrive, load(steps, t * LANES), skip * grad))  # now du
-                        store(slopes, (near + t) * LANES, ddelta_t)  # now ddelta
+                        store(slopes, t * LANES, ddelta_t)  # now ddelta
                         dD_sum = fma(grad, u_t, dD_sum)
                         bias_sum = bias_sum + ddelta_t
                     if chunk % FLUSH == 0 or chunk == first // CHUNK:  # before the rounding of float32 adds up
@@ -512,7 +503,7 @@ def backward(
                 to = part * batch * channels * length + entry
                 _drain(grad_panel, 0, LANES, places, place, first, count, size, du, to, length, tile, k > first_direction)
                 to = row * length + low
-                _drain(slopes, 0, LANES, places, place, first, count, size, ddelta, to, length, tile, False)
+                _drain(slope_panel, 0, LANES, places, place, first, count, size, ddelta, to, length, tile, False)
             steering += block_part * batch * directions * groups * states
             for n in range(0, states, LANES):
                 count, to = min(LANES, states - n), (steering + n) * length + low
