@@ -1,9 +1,10 @@
 """The scan's kernels, compiled by Numba: a work item walks the orders with 16 channels in the lanes of a vector.
 
-Maps are read and written in tiles: a segment of an order whose positions form one contiguous range is transposed into panels
-with one row of 16 channels a position, so that any walk inside the segment touches whole cache lines. Row-major walks are cut
-into short segments that stay in the L2 cache; a walk that jumps over the whole map, such as column-major, is one segment, and
-its panels hold 16 channels of the map, no more. Importing this module loads Numba, and compiles nothing.
+Maps are read and written in tiles of 16 channels and positions. A segment of an order whose positions form one contiguous range
+is transposed into panels, one row of 16 channels a step, in the order of the walk: each position of a tile goes to the row of its
+step, a whole cache line. Row-major walks are cut into short segments that stay in the L2 cache; a walk that jumps over the whole
+map, such as column-major, is one segment, and its panels hold 16 channels of the map, no more. Importing this module loads Numba,
+and compiles nothing.
 """
 
 import numba
@@ -118,7 +119,7 @@ def _fill(source, start, stride, count, size, places, place, first, panel, colum
 
 @_jit()
 def _drain(panel, column, width, places, place, first, count, size, target, start, stride, tile, add):
-    """target[start + i stride + j] = panel[places[place + j] - first, column + i] for j < size and i < count, or += with `add`."""
+    """target[start + i stride + j] = panel[places[place + j] - first, column + i], or += with `add`, for j < size and i < count."""
     whole = size - size % LANES
     for j in range(0, whole, LANES):
         if count == LANES and not add:

@@ -266,28 +266,10 @@ def softplus_and_slope(typingctx, x):
 
 
 @intrinsic
-def transpose(typingctx, source, start, stride, count, target, target_start, target_stride):
-    """target[target_start + j target_stride + i] = source[start + i stride + j]: 16 positions of 16 channels.
-
-    Channels from `count` on repeat the last one: no tile reads past its rows.
-    """
-
-    def codegen(context, builder, signature, args):
-        source, start, stride, count, target, target_start, target_stride = args
-        rows = _load_rows(context, builder, signature.args[0], source, start, stride, count)
-        places = [builder.add(target_start, builder.mul(ir.Constant(count.type, j), target_stride)) for j in range(LANES)]
-        _store_rows(context, builder, signature.args[4], target, places, _transpose(builder, rows))
-        return context.get_dummy_value()
-
-    size = types.intp
-    return types.void(source, size, size, size, target, size, size), codegen
-
-
-@intrinsic
 def spread(typingctx, source, start, stride, count, places, place, first, panel, column, width):
-    """panel[places[place + j] - first, column + i] = source[start + i stride + j]: as `transpose`, each position to its own row.
+    """panel[places[place + j] - first, column + i] = source[start + i stride + j]: 16 positions of 16 channels, a row for each.
 
-    Rows of the panel are `width` long.
+    Rows of the panel are `width` long. Channels from `count` on repeat the last one: no tile reads past its rows.
     """
 
     def codegen(context, builder, signature, args):
@@ -377,7 +359,8 @@ def add_fours(typingctx, source, index, target, start, stride):
         for width in (8, 4):
             rows = _swap(builder, rows, width, width // 4)
         for i, row in enumerate(rows):
-            pointer = _pointer(context, builder, signature.args[2], target, builder.add(start, builder.mul(stride, ir.Constant(stride.type, i))))
+            place = builder.add(start, builder.mul(stride, ir.Constant(stride.type, i)))
+            pointer = _pointer(context, builder, signature.args[2], target, place)
             _store(builder, builder.fadd(_load(builder, pointer), row), pointer)
         return context.get_dummy_value()
 

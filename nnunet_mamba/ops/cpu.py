@@ -48,7 +48,8 @@ def scan_forward(
     """Shapes as in reference.py, float32 and contiguous.
 
     Returns:
-        The sum over directions (B, C, L), the last states (B, K, C, N), and to `keep` for scan_backward the checkpoints, otherwise nothing.
+        The sum over directions (B, C, L), the last states (B, K, C, N), and the checkpoints that scan_backward needs, none without
+        `keep`.
     """
     kernels = _kernels()
     sizes = _sizes(u, A, B)

@@ -24,7 +24,7 @@ def scan_forward(
     delta_softplus: bool,
     keep: bool = True,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Shapes as in reference.py, float32 and contiguous; returns the output, the last states and, to `keep`, the kernel's checkpoints."""
+    """Shapes as in reference.py, float32 and contiguous; returns output, last states and the kernel's checkpoints to `keep`."""
     arguments = _in_visiting_order(u, delta, A, B, C, D, delta_bias, orders)
     visited, checkpoints, *_ = selective_scan_cuda.fwd(*arguments[:6], None, arguments[6], delta_softplus)
     last_state = checkpoints[:, :, -1, 1::2].reshape(*delta.shape[:3], A.shape[2])

@@ -35,7 +35,7 @@ def scan_forward(
     delta_softplus: bool,
     keep: bool = True,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Shapes as in `reference.scan`; returns the output, the last states and, to `keep` for the backward, the chunks' first states."""
+    """Shapes as in `reference.scan`; returns the output, the last states and the chunks' first states to `keep`."""
     batch, channels, length = u.shape
     directions, _, states = A.shape
     output = torch.zeros_like(u)

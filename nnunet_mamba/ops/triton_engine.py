@@ -38,7 +38,7 @@ def scan_forward(
     delta_softplus: bool,
     keep: bool = True,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Shapes as in reference.py, float32 and contiguous; returns the output, the last states and, to `keep`, the chunks' first states."""
+    """Shapes as in reference.py, float32 and contiguous; returns output, last states and the chunks' first states to `keep`."""
     _announce()
     sizes = _Sizes(u, A, B, delta_softplus)
     added, elapsed = sizes.empty_added(u), sizes.empty_elapsed(u)
