@@ -9,7 +9,6 @@ Needs `pip install nnunet-mamba[benchmark]`, which brings mambapy.
 
 import argparse
 import json
-import os
 import platform
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -229,5 +228,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     main()

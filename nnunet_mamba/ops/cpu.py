@@ -1,13 +1,15 @@
 """The CPU engine: Numba kernels (see _cpu_kernels.py) over work items that torch's number of threads share.
 
-The threads are Python's own, since the kernels release the interpreter lock: Numba's OpenMP layer kills a forked child that uses
-it, and its other layers do not bear two callers. Numba is imported, and the kernels are compiled or read from the disk cache,
+The threads are those of torch's OpenMP where they can be reached, or Python's own, since the kernels release the interpreter lock:
+Numba's OpenMP layer kills a forked child that uses it, and its other layers do not bear two callers. Numba is imported, and the kernels are compiled or read from the disk cache,
 when the first scan runs.
 """
 
+import ctypes
 import itertools
 import logging
 import os
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
@@ -21,11 +23,13 @@ logger = logging.getLogger("nnunet_mamba")
 LANES = 16
 CHUNK = 64
 
-MOST_KEPT = 2**23  # floats of scratch memory
+MOST_KEPT = 2**24  # floats of scratch memory for all threads: 64 MiB
 
+_Callback = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 _own = threading.local()
 _pool: ThreadPoolExecutor | None = None
 _pool_size = 0
+_forked = False
 
 
 def checkpoint_shape(batch: int, directions: int, channels: int, states: int, length: int) -> tuple[int, ...]:
@@ -141,30 +145,52 @@ def _split(items: int, threads: int) -> int:
 
 def _share(run, items: list[tuple[int, ...]], scratch_size: int) -> None:
     """Run every item, in at most torch's number of threads, this one among them, each with scratch memory of its own."""
-    helpers = min(torch.get_num_threads(), len(items)) - 1
-    counter = itertools.count()  # its next() is one step under the interpreter lock
+    threads = min(torch.get_num_threads(), len(items))
+    scratch = _scratch(threads, scratch_size)
+    counter, rows = itertools.count(), itertools.count()  # their next() is one step under the interpreter lock
+    errors = []
 
-    def work():
-        scratch = _scratch(scratch_size)
-        while (i := next(counter)) < len(items):
-            run(items[i], scratch)
+    def work(_=None):
+        try:
+            own = scratch[next(rows)]
+            while (i := next(counter)) < len(items):
+                run(items[i], own)
+        except BaseException as error:  # would be lost in OpenMP's threads
+            errors.append(error)
 
-    futures = [_threads(helpers).submit(work) for _ in range(helpers)]
-    try:
+    if threads == 1:
         work()
-    finally:
+    elif not _forked and (parallel := _openmp()):
+        parallel(_Callback(work), None, threads, 0)
+    else:
+        futures = [_threads(threads - 1).submit(work) for _ in range(threads - 1)]
+        work()
         wait(futures)
-    for future in futures:
-        future.result()
+    if errors:
+        raise errors[0]
 
 
-def _scratch(size: int) -> np.ndarray:
-    """This thread's memory to work in, kept from call to call up to 32 MiB: fresh pages cost a tenth of a short scan."""
-    scratch = getattr(_own, "scratch", None)
-    if scratch is None or len(scratch) < size:
-        scratch = np.empty(size, np.float32)  # NumPy asks for huge pages, torch does not
-        _own.scratch = scratch if size <= MOST_KEPT else None
-    return scratch
+def _scratch(threads: int, size: int) -> np.ndarray:
+    """Memory to work in, a row a thread, kept by the calling thread for the next scan if it is not too much: fresh pages take time."""
+    kept = getattr(_own, "scratch", None)
+    if kept is None or len(kept) < threads or kept.shape[1] < size:
+        kept = np.empty((threads, size), np.float32)  # NumPy asks for huge pages, torch does not
+        _own.scratch = kept if kept.size <= MOST_KEPT else None
+    return kept
+
+
+@cache
+def _openmp():
+    """GNU's entry to the OpenMP threads that torch itself uses, None where torch uses others.
+
+    They spin for milliseconds after each of torch's operators: threads of our own would have to share the cores with them.
+    """
+    if not sys.platform.startswith("linux") or "OpenMP" not in torch.__config__.parallel_info():
+        return None
+    parallel = getattr(ctypes.CDLL(None), "GOMP_parallel", None)
+    if parallel is not None:
+        parallel.argtypes, parallel.restype = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint], None
+    return parallel
 
 
 def _threads(helpers: int) -> ThreadPoolExecutor:
@@ -177,12 +203,12 @@ def _threads(helpers: int) -> ThreadPoolExecutor:
 
 
 def _forget_threads() -> None:
-    global _pool, _pool_size
-    _pool, _pool_size = None, 0
+    global _forked, _pool, _pool_size
+    _forked, _pool, _pool_size = True, None, 0
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_threads)  # a forked child inherits the pool, but none of its threads
+    os.register_at_fork(after_in_child=_forget_threads)  # a forked child inherits pools, OpenMP's too, but none of their threads
 
 
 @cache

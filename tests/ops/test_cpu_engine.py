@@ -3,6 +3,8 @@
 import multiprocessing
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier, get_ident, main_thread
 
 import pytest
 import torch
@@ -90,16 +92,65 @@ def test_engine_equals_the_definition(batch, directions, channels, groups, state
     compare(tensors, softplus)
 
 
+@pytest.fixture(params=["torch's threads", "Python's threads"])
+def team(request, monkeypatch):
+    """Whose threads share the work: after a fork, and where torch's OpenMP cannot be reached, Python's."""
+    if request.param == "Python's threads":
+        monkeypatch.setattr(cpu, "_forked", True)
+    elif cpu._openmp() is None:
+        pytest.skip("torch has another OpenMP than GNU's here, or none")
+
+
+@pytest.fixture
+def three_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize("batch, channels", [(1, 16), (1, 40), (2, 16), (3, 16)])
-def test_threads_agree(batch, channels, threads):
+def test_threads_agree(batch, channels, threads, team, three_threads):
     tensors = arguments(batch, 3, channels, 1, 16, 300, ("forward", "columns", "random"))
-    before = torch.get_num_threads()
     torch.set_num_threads(threads)
-    try:
-        compare(tensors)
-    finally:
-        torch.set_num_threads(before)
+    compare(tensors)
+
+
+def test_every_thread_takes_work(team, three_threads):
+    """Each waits for the two others: none of the three items is done by a thread that did another."""
+    together = Barrier(3)
+    scratch = []
+
+    def run(item, own):
+        together.wait(timeout=60)
+        scratch.append((get_ident(), own.ctypes.data, len(own)))
+
+    cpu._share(run, [(0,), (1,), (2,)], 100)
+    threads, places, sizes = zip(*scratch)
+    assert len(set(threads)) == len(set(places)) == 3 and min(sizes) >= 100
+
+
+def test_an_error_in_any_thread_is_raised(team, three_threads):
+    together = Barrier(3)
+
+    def run(item, own):
+        together.wait(timeout=60)
+        if get_ident() != main_thread().ident:
+            raise MemoryError("as a kernel might")
+
+    with pytest.raises(MemoryError, match="as a kernel might"):
+        cpu._share(run, [(0,), (1,), (2,)], 100)
+
+
+def test_scans_at_the_same_time(team):
+    """Two threads of a program, each with a scan of its own: they share neither scratch memory nor counters."""
+    cases = [arguments(2, 2, 24, 1, 16, length, ("forward", "columns")) for length in (300, 700)]
+    alone = [cpu.scan_forward(*tensors, True)[0] for tensors in cases]
+    with ThreadPoolExecutor(2) as pool:
+        for _ in range(20):
+            at_once = list(pool.map(lambda tensors: cpu.scan_forward(*tensors, True)[0], cases))
+            assert all(torch.equal(a, b) for a, b in zip(at_once, alone))
 
 
 @pytest.mark.parametrize("delta", [1e-6, 1e-3, 1.0, 1e3])
