@@ -85,14 +85,14 @@ def run_search(search: Search, evolution: Evolution) -> Path:
 
 def _evaluate(study: optuna.Study, judge: Judge, evolution: Evolution) -> float | None:
     """Candidates until there are enough; how many a minute this process evaluated, None if there was nothing left."""
-    network = judge.network
+    network, objective = judge.network, _objective(study, judge)
     total = min(evolution.candidates, len(network.choices) ** len(network.places))
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     trials, started, own = finished(study), monotonic(), 0
     with tqdm(total=total, initial=min(len(trials), total), unit="candidate", desc="search") as bar:
         while len(trials) < total:
             _give_up_where_hopeless(trials)
-            study.optimize(_objective(study, judge), n_trials=1, catch=(Exception,))
+            study.optimize(objective, n_trials=1, catch=(Exception,))
             own += 1
             trials = finished(study)  # those of other processes too
             bar.update(min(len(trials), total) - bar.n)

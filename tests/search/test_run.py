@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import optuna
 import pytest
 
+from nnunet_mamba.search import evolution
 from nnunet_mamba.search.evolution import Evolution, EvolutionSampler, candidate_of
 from nnunet_mamba.search.fitness import Fitness
 from nnunet_mamba.search.run import _evaluate, _result
@@ -60,3 +61,15 @@ def test_where_all_fail_the_search_ends_and_says_why(study):
     with pytest.raises(RuntimeError, match="the first 5 candidates all failed, the last with: RuntimeError: out of memory"):
         _evaluate(study, judge, EVOLUTION)
     assert len(judge.asked) == 5
+
+
+def test_a_process_that_died_while_it_drew_is_waited_for_once(study, monkeypatch):
+    """Its trial stays as it was, without a candidate; the clock here is the sum of all waiting."""
+    waited = [0.0]
+    monkeypatch.setattr(evolution, "monotonic", lambda: waited[0])
+    monkeypatch.setattr(evolution, "sleep", lambda seconds: waited.append(waited.pop() + seconds))
+    study.ask()
+    judge = FragileJudge(fails=())
+    _evaluate(study, judge, EVOLUTION)
+    assert len(judge.asked) == len(set(judge.asked)) == EVOLUTION.candidates
+    assert evolution.SECONDS_TO_DRAW <= waited[0] < 1.1 * evolution.SECONDS_TO_DRAW
