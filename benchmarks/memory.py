@@ -64,7 +64,8 @@ def _train(device: str, network: str, in_channels: int, num_classes: int, patch:
     step = TrainingStep(network, in_channels, num_classes, patch, device)
     step.make_moments()  # those, too, of the supernet's paths that these steps do not take
     for state in step.optimizer.state.values():
-        state["exp_avg"].add_(0), state["exp_avg_sq"].add_(0)  # memory is there once it has been written to
+        for moment in ("exp_avg", "exp_avg_sq"):
+            state[moment].add_(0)  # memory is there once it has been written to
     for _ in range(STEPS):
         step(batch)
 

@@ -30,7 +30,7 @@ from nnunet_mamba.ops._simd import (
     store,
 )
 
-CHUNK = 64  # steps between two checkpoints: the states of one chunk stay in the L2 cache while the backward recomputes them
+CHUNK = 64  # steps between two checkpoints: four states of a chunk, which the backward computes again, stay near the L1 cache
 SEGMENT = 4 * CHUNK
 FLUSH = 4  # chunks
 TILE = LANES * LANES

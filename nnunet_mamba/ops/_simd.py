@@ -291,7 +291,7 @@ def collect(typingctx, panel, column, width, places, place, first, target, start
         panel, column, width, places, place, first, target, start, stride = args
         sources = _row_starts(context, builder, signature.args[3], places, place, first, column, width)
         rows = [_load(builder, _pointer(context, builder, signature.args[0], panel, source)) for source in sources]
-        targets = [builder.add(start, builder.mul(ir.Constant(stride.type, i), stride)) for i in range(LANES)]
+        targets = _strided(builder, start, stride, LANES)
         _store_rows(context, builder, signature.args[6], target, targets, _transpose(builder, rows))
         return context.get_dummy_value()
 
@@ -314,6 +314,10 @@ def _load_rows(context, builder, array_type, source, start, stride, count):
 def _store_rows(context, builder, array_type, target, places, rows):
     for place, row in zip(places, rows, strict=True):
         _store(builder, row, _pointer(context, builder, array_type, target, place))
+
+
+def _strided(builder, start, stride, number):
+    return [builder.add(start, builder.mul(stride, ir.Constant(stride.type, i))) for i in range(number)]
 
 
 def _row_starts(context, builder, array_type, places, place, first, column, width):
@@ -341,7 +345,7 @@ def merge_far(typingctx, array, index, stride):
 
     def codegen(context, builder, signature, args):
         array, index, stride = args
-        places = [builder.add(index, builder.mul(stride, ir.Constant(stride.type, i))) for i in range(4)]
+        places = _strided(builder, index, stride, 4)
         rows = [_load(builder, _pointer(context, builder, signature.args[0], array, place)) for place in places]
         return _merge(builder, rows, (8, 4))
 
@@ -354,12 +358,11 @@ def add_fours(typingctx, source, index, target, start, stride):
 
     def codegen(context, builder, signature, args):
         source, index, target, start, stride = args
-        places = [builder.add(index, ir.Constant(index.type, i * LANES)) for i in range(4)]
+        places = _strided(builder, index, ir.Constant(index.type, LANES), 4)
         rows = [_load(builder, _pointer(context, builder, signature.args[0], source, place)) for place in places]
         for width in (8, 4):
             rows = _swap(builder, rows, width, width // 4)
-        for i, row in enumerate(rows):
-            place = builder.add(start, builder.mul(stride, ir.Constant(stride.type, i)))
+        for place, row in zip(_strided(builder, start, stride, 4), rows, strict=True):
             pointer = _pointer(context, builder, signature.args[2], target, place)
             _store(builder, builder.fadd(_load(builder, pointer), row), pointer)
         return context.get_dummy_value()

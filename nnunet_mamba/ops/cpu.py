@@ -1,8 +1,8 @@
 """The CPU engine: Numba kernels (see _cpu_kernels.py) over work items that torch's number of threads share.
 
-The threads are those of torch's OpenMP where they can be reached, or Python's own, since the kernels release the interpreter lock:
-Numba's OpenMP layer kills a forked child that uses it, and its other layers do not bear two callers. Numba is imported, and the kernels are compiled or read from the disk cache,
-when the first scan runs.
+The threads are those of torch's OpenMP where they can be reached, or Python's own, since the kernels release the interpreter
+lock: Numba's OpenMP layer kills a forked child that uses it, and its other layers do not bear two callers. Numba is imported, and
+the kernels are compiled or read from the disk cache, when the first scan runs.
 """
 
 import ctypes
