@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from time import monotonic, sleep
 
 import numpy as np
 import optuna
@@ -33,6 +32,22 @@ class ShortSupernetTrainer(Short, SliceMambaSupernetTrainer):
 
 class ShortSliceMambaTrainer(Short, SliceMambaTrainer):
     pass
+"""
+KILLED = """
+import os, signal, sys
+from nnunet_mamba.cli.main import main
+from nnunet_mamba.search.judge import Judge
+
+judge, asked = Judge.__call__, []
+
+def killed(self, path):
+    asked.append(path)
+    if len(asked) == 6:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return judge(self, path)
+
+Judge.__call__ = killed
+main(sys.argv[1:])
 """
 SIZES = {"dims": [8, 16], "depths": [1, 2], "depths_decoder": [2, 1]}
 BLOCKS = 6
@@ -108,21 +123,12 @@ def trials_of(url):
 
 @pytest.fixture(scope="module")
 def searched(nnunet, supernet):
-    """What slicing.json says, after a search that was killed on its way."""
+    """What slicing.json says, after a search that was killed while it judged its sixth candidate."""
+    killed = subprocess.run([sys.executable, "-c", KILLED, *search_arguments()], env=nnunet, capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stdout + killed.stderr
     url = f"sqlite:///{supernet / 'search.db'}"
-    command = [str(SCRIPTS / "nnunet_mamba"), *search_arguments()]
-    process = subprocess.Popen(command, env=nnunet, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = monotonic() + 120
-    while process.poll() is None and monotonic() < deadline:
-        if (supernet / "search.db").exists():
-            try:
-                if len(before := trials_of(url)) >= 5:
-                    break
-            except (ValueError, IndexError, optuna.exceptions.OptunaError):
-                pass  # still being made
-        sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    before = trials_of(url)
+    assert len(before) == 5
     output = search(nnunet)
     after = trials_of(url)
     assert [(t.number, t.value) for t in before] == [(t.number, t.value) for t in after][: len(before)]
