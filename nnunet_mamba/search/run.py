@@ -20,7 +20,7 @@ from nnunet_mamba.search.evolution import Evolution, EvolutionSampler, candidate
 from nnunet_mamba.search.judge import Judge
 from nnunet_mamba.search.plot import plot_search
 from nnunet_mamba.search.result import read_result, write_result
-from nnunet_mamba.search.study import finished, open_storage, open_study
+from nnunet_mamba.search.study import explained_where_lost, finished, open_storage, open_study, without_password
 from nnunet_mamba.search.supernet import TrainedSupernet, load_supernet
 
 STUDY_FILE, PLOT_FILE = "search.db", "search.png"
@@ -68,13 +68,14 @@ def run_search(search: Search, evolution: Evolution) -> Path:
     }
     del facts["generations"]  # a search may be prolonged
     storage = open_storage(search.storage or f"sqlite:///{folder / STUDY_FILE}")
-    study = open_study(storage, f"{name} {folder.parent.name} {folder.name}", facts)
-    study.sampler = EvolutionSampler(evolution, len(supernet.network.places), len(supernet.network.choices), search.seed)
     judge = Judge(supernet, _device(search.device), search.batch_size or supernet.batch_size, search.kept_gigabytes * 2**30)
-    kept_in = search.storage or folder / STUDY_FILE
+    kept_in = without_password(search.storage or str(folder / STUDY_FILE))
     print(f"{len(supernet.cases)} search cases in {len(supernet.tiles)} tiles, on {judge.device}; storage {kept_in}")
-    rate = _evaluate(study, judge, evolution)
-    trials = finished(study)
+    with explained_where_lost():
+        study = open_study(storage, f"{name} {folder.parent.name} {folder.name}", facts)
+        study.sampler = EvolutionSampler(evolution, len(supernet.network.places), len(supernet.network.choices), search.seed)
+        rate = _evaluate(study, judge, evolution)
+        trials = finished(study)
     result = _result(trials, supernet, evolution) | {"candidates_per_minute": rate, "trainer": search.trainer}
     before = read_result(folder)
     file = write_result(folder, result)

@@ -1,7 +1,9 @@
 """The Optuna study of a search, in a storage that several processes and machines can share."""
 
+import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from time import sleep
 
 import optuna
@@ -11,13 +13,15 @@ from optuna.trial import TrialState
 
 JOURNAL = ".log"
 SECONDS_BETWEEN_HEARTBEATS = 60
+SECONDS_FOR_A_LOCK = 60  # SQLite's, which one process at a time holds
 ATTEMPTS = 5
 
 
 def open_storage(storage: str) -> BaseStorage:
     """A database by its URL (sqlite:///, postgresql://, mysql:// ...), or a journal by its file name, which ends in .log.
 
-    A journal on a shared disk serves many machines without a database server; SQLite is for one machine.
+    A journal on a shared disk serves many machines without a database server; SQLite is for one machine. A server's Python driver
+    (psycopg for postgresql://, PyMySQL for mysql+pymysql://) is installed beside this package.
 
     Raises:
         ValueError: it cannot be opened, with the reason.
@@ -31,11 +35,11 @@ def open_storage(storage: str) -> BaseStorage:
             if left and isinstance(error, (SQLAlchemyError, optuna.exceptions.OptunaError)):
                 sleep(0.3)  # processes that start together make the same tables, and all but one fail
                 continue
-            reason = str(error).splitlines()[0]
+            reason = error.__cause__ if isinstance(error, ImportError) and error.__cause__ else error  # the driver by its name
             raise ValueError(
-                f"storage: {storage!r} cannot be opened ({reason}). Wanted a URL such as sqlite:////a/folder/search.db or "
-                "postgresql://user:password@host/database, or a journal file such as /shared/search.log, in a folder that exists "
-                "and can be written, and for a database its Python driver"
+                f"storage: {without_password(storage)!r} cannot be opened ({_first_line(reason)}). Wanted a URL such as "
+                "sqlite:////a/folder/search.db or postgresql://user:password@host/database, or a journal file such as "
+                "/shared/search.log, in a folder that exists and can be written, and for a database its Python driver"
             ) from error
 
 
@@ -44,9 +48,42 @@ def _open(storage: str) -> BaseStorage:
         if not storage.endswith(JOURNAL):
             raise ValueError("neither a URL nor a file name that ends in .log")
         return JournalStorage(JournalFileBackend(storage))
+    options = {"connect_args": {"timeout": SECONDS_FOR_A_LOCK}} if storage.startswith("sqlite") else {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return RDBStorage(storage, heartbeat_interval=SECONDS_BETWEEN_HEARTBEATS)
+        return RDBStorage(storage, engine_kwargs=options, heartbeat_interval=SECONDS_BETWEEN_HEARTBEATS)
+
+
+def without_password(storage: str) -> str:
+    """As it may be shown to others: the password of a database's URL is three stars."""
+    return re.sub(r"(://[^/@:]*):[^/]*@", r"\1:***@", storage)
+
+
+@contextmanager
+def explained_where_lost() -> Iterator[None]:
+    """Where the storage goes away during a search (a server stops, a disk is full), says so and what to do.
+
+    Raises:
+        RuntimeError: it went away.
+    """
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except Exception as error:
+        reason = error  # Optuna's own clean-up fails then too, with errors that have the reason somewhere behind them
+        while reason is not None and not isinstance(reason, SQLAlchemyError | OSError):
+            reason = reason.__cause__ or reason.__context__
+        if reason is None:
+            raise
+        raise RuntimeError(
+            f"storage: it was lost during the search ({_first_line(reason)}). All candidates that were evaluated are kept in it: "
+            "once it can be reached and written again, the same command goes on"
+        ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def open_study(storage: BaseStorage, name: str, facts: Mapping[str, object]) -> optuna.Study:

@@ -193,6 +193,17 @@ def test_a_storage_that_cannot_be_opened_is_named(storage, reason):
         open_storage(storage)
 
 
+def test_a_password_is_not_shown():
+    with pytest.raises(ValueError, match=r"storage: 'postgresql://me:\*\*\*@localhost:1/database' cannot be opened") as raised:
+        open_storage("postgresql://me:secret@localhost:1/database")
+    assert "secret" not in str(raised.value)
+
+
+def test_a_missing_driver_is_named():
+    with pytest.raises(ValueError, match=r"cannot be opened \(No module named '(cx_Oracle|oracledb)'\)"):
+        open_storage("oracle://me@localhost/database")
+
+
 def test_a_search_that_was_begun_otherwise_is_refused(tmp_path):
     storage = open_storage(f"sqlite:///{tmp_path / 'search.db'}")
     open_study(storage, "test", {"supernet": "abc", "population": 50})

@@ -1,15 +1,18 @@
-"""Candidates that fail: recorded and passed over, and an end where every one does."""
+"""Candidates that fail are recorded and passed over, a search where every one does ends, and so does one that loses its storage."""
 
 from types import SimpleNamespace
 
 import optuna
 import pytest
+from optuna.exceptions import StorageInternalError
+from optuna.storages import RDBStorage
+from sqlalchemy.exc import OperationalError
 
 from nnunet_mamba.search import evolution
 from nnunet_mamba.search.evolution import Evolution, EvolutionSampler, candidate_of
 from nnunet_mamba.search.fitness import Fitness
 from nnunet_mamba.search.run import _evaluate, _result
-from nnunet_mamba.search.study import finished, open_storage, open_study
+from nnunet_mamba.search.study import explained_where_lost, finished, open_storage, open_study
 
 EVOLUTION = Evolution(population=8, generations=3, parents=3, mutants=4, crossovers=3)
 CHOICES, BLOCKS = ((2, 2), (2, 4), (4, 2)), 5
@@ -73,3 +76,26 @@ def test_a_process_that_died_while_it_drew_is_waited_for_once(study, monkeypatch
     _evaluate(study, judge, EVOLUTION)
     assert len(judge.asked) == len(set(judge.asked)) == EVOLUTION.candidates
     assert evolution.SECONDS_TO_DRAW <= waited[0] < 1.1 * evolution.SECONDS_TO_DRAW
+
+
+def test_a_storage_that_goes_away_loses_nothing(study, monkeypatch):
+    """As when a server stops or a disk is full: Optuna's clean-up fails too, and hides the reason."""
+    judge, store, stored = FragileJudge(fails=()), RDBStorage.set_trial_state_values, []
+
+    def fails_at_the_seventh(self, trial, *args, **more):
+        if len(stored) == 6:
+            raise StorageInternalError("in the commit") from OperationalError("UPDATE trials", {}, Exception("disk is full"))
+        stored.append(trial)
+        return store(self, trial, *args, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RDBStorage, "set_trial_state_values", fails_at_the_seventh)
+        with pytest.raises(RuntimeError, match="storage: it was lost during the search .*disk is full.* the same command goes on"):
+            with explained_where_lost():
+                _evaluate(study, judge, EVOLUTION)
+    before = [(trial.number, trial.value) for trial in finished(study)]
+    assert len(before) == 6
+    with explained_where_lost():
+        _evaluate(study, judge, EVOLUTION)
+    after = [(trial.number, trial.value) for trial in finished(study)]
+    assert after[:6] == before and len(after) == EVOLUTION.candidates
