@@ -20,26 +20,35 @@ from nnunet_mamba import networks
 SHORT = """
 from nnunet_mamba.trainers.da_mamba_trainer import DAMambaTrainer
 from nnunet_mamba.trainers.dermo_mamba_trainer import DermoMambaTrainer
+from nnunet_mamba.trainers.slice_mamba_trainer import SliceMambaTrainer
 
-class ShortDAMambaTrainer(DAMambaTrainer):
+class Short:
     def __init__(self, plans, configuration, fold, dataset_json, device):
         super().__init__(plans, configuration, fold, dataset_json, device)
-        self.num_epochs = 3
-        self.num_iterations_per_epoch = 3
+        self.num_epochs = self.num_iterations_per_epoch = 3
         self.num_val_iterations_per_epoch = 1
 
-class ShortDermoMambaTrainer(DermoMambaTrainer):
+class ShortDAMambaTrainer(Short, DAMambaTrainer):
+    pass
+
+class ShortDermoMambaTrainer(Short, DermoMambaTrainer):
+    pass
+
+class ShortSliceMambaTrainer(Short, SliceMambaTrainer):
+    pass
+
+class SupervisedDermoMambaTrainer(Short, DermoMambaTrainer):
     def __init__(self, plans, configuration, fold, dataset_json, device):
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.num_epochs = 1
-        self.num_iterations_per_epoch = 3
-        self.num_val_iterations_per_epoch = 1
-
-class SupervisedDermoMambaTrainer(ShortDermoMambaTrainer):
-    def __init__(self, plans, configuration, fold, dataset_json, device):
-        super().__init__(plans, configuration, fold, dataset_json, device)
         self.enable_deep_supervision = True
 """
+RATES = {  # plateaus that three epochs do not reach, and three steps of the cosine from 1e-3 to 1e-5
+    "ShortDAMambaTrainer": [1e-3] * 3,
+    "ShortDermoMambaTrainer": [1e-4] * 3,
+    "ShortSliceMambaTrainer": [1e-3, 7.525e-4, 2.575e-4],
+}
+SLICE_MAMBA = {"dims": [8, 16, 32, 64], "depths": [1, 1, 1, 1], "depths_decoder": [1, 1, 1, 1]}
 SIZE = (40, 56)  # no multiple of 32
 SCRIPTS = Path(sys.executable).parent
 
@@ -85,6 +94,10 @@ def nnunet(tmp_path_factory):
     (dataset / "dataset.json").write_text(json.dumps(description))
     environment |= {"HOME_OF_TEST": str(home)}
     run(environment, "nnUNetv2_plan_and_preprocess", "-d", "7", "-c", "2d", "-npfp", "1", "-np", "1")
+    plans_file = home / "preprocessed" / "Dataset007_Discs" / "nnUNetPlans.json"
+    plans = json.loads(plans_file.read_text())
+    plans["configurations"]["2d"]["slicemamba"] = SLICE_MAMBA
+    plans_file.write_text(json.dumps(plans))
     return environment
 
 
@@ -103,11 +116,15 @@ def train(*more, trainer="ShortDAMambaTrainer"):
     return "nnUNetv2_train", "7", "2d", "0", "-tr", trainer, "-device", "cpu", *more
 
 
-@pytest.fixture(scope="module")
-def trained(nnunet):
-    """The output of a training that went on after a SIGKILL in the middle of its second epoch."""
+def train_through_a_kill(nnunet, trainer):
+    """The output of a training that went on after a SIGKILL in its second epoch."""
     process = subprocess.Popen(
-        command(*train()), env=nnunet, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        command(*train(trainer=trainer)),
+        env=nnunet,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
     )
     seen = []
     for line in process.stdout:
@@ -117,21 +134,28 @@ def trained(nnunet):
             break
     process.stdout.close()
     assert process.wait() == -signal.SIGKILL, "".join(seen)
-    return run(nnunet, *train("--c"))
+    return run(nnunet, *train("--c", trainer=trainer))
+
+
+@pytest.fixture(scope="module")
+def trained(nnunet):
+    return train_through_a_kill(nnunet, "ShortDAMambaTrainer")
 
 
 def fold(environment, trainer="ShortDAMambaTrainer"):
     return Path(environment["nnUNet_results"]) / "Dataset007_Discs" / f"{trainer}__nnUNetPlans__2d" / "fold_0"
 
 
-def test_killed_training_goes_on_where_it_was(nnunet, trained):
-    epochs = [line.split()[-1] for line in trained.splitlines() if line.split()[-2:-1] == ["Epoch"]]
+@pytest.mark.parametrize("trainer", RATES)
+def test_killed_training_goes_on_where_it_was(nnunet, trained, trainer):
+    output = trained if trainer == "ShortDAMambaTrainer" else train_through_a_kill(nnunet, trainer)
+    epochs = [line.split()[-1] for line in output.splitlines() if line.split()[-2:-1] == ["Epoch"]]
     assert epochs == ["1", "2"]
-    checkpoint = torch.load(fold(nnunet) / "checkpoint_final.pth", weights_only=False)
+    checkpoint = torch.load(fold(nnunet, trainer) / "checkpoint_final.pth", weights_only=False)
     assert checkpoint["current_epoch"] == 3
-    assert checkpoint["trainer_name"] == "ShortDAMambaTrainer"
+    assert checkpoint["trainer_name"] == trainer
     logged = checkpoint["logging"]
-    assert len(logged["mean_fg_dice"]) == 3 and logged["lrs"] == [1e-3] * 3
+    assert len(logged["mean_fg_dice"]) == 3 and logged["lrs"] == pytest.approx(RATES[trainer])
     steps = {state["step"].item() for state in checkpoint["optimizer_state"]["state"].values()}
     assert steps == {9.0}  # three epochs of three iterations, the killed epoch's not counted twice
 
