@@ -14,6 +14,7 @@ import ctypes
 import gc
 import json
 import os
+from collections.abc import Mapping
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -42,18 +43,18 @@ GIVES_BACK = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536", "MALLO
 STEPS = 2
 
 
-def measured_bytes(device: str, network: str, pairs: tuple, malloc: dict[str, str] = {}) -> list[int]:
-    """The peak of a training for each of `pairs`, all in one process, which begins with `malloc` in its environment."""
+def measured_bytes(device: str, network: str, pairs: tuple, malloc: Mapping[str, str]) -> list[int]:
+    """The peak of a training for each of `pairs`, each in a process of its own, which begins with `malloc` in its environment."""
     kept = {name: os.environ.pop(name) for name in GIVES_BACK if name in os.environ}
     os.environ |= malloc
     try:
-        with get_context("spawn").Pool(1) as pool:
-            pool.apply(_train, (device, network, 3, 2, (32, 32), 2))  # imports and compiles what there is
-            peaks = []
-            for pair in pairs:
+        peaks = []
+        for pair in pairs:
+            with get_context("spawn").Pool(1) as pool:
+                pool.apply(_train, (device, network, 3, 2, (32, 32), 2))  # imports and compiles what there is
                 peaks.append(pool.apply(_peak, (device, network, *pair)))
-                print(f"{network}: {pair}: {peaks[-1] / GIB:.3f} GiB", flush=True)
-            return peaks
+            print(f"{network}: {pair}: {peaks[-1] / GIB:.3f} GiB", flush=True)
+        return peaks
     finally:
         for name in malloc:
             del os.environ[name]
@@ -73,7 +74,7 @@ def _train(device: str, network: str, in_channels: int, num_classes: int, patch:
 def _peak(device: str, *case) -> int:
     gc.collect()
     if device == "cpu":
-        ctypes.CDLL(None).malloc_trim(0)  # what the pair before has left
+        ctypes.CDLL(None).malloc_trim(0)  # what the first small training has left
         return peak_of(lambda: _train(device, *case))
     torch.cuda.synchronize()
     before = torch.cuda.memory_allocated()

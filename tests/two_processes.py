@@ -58,9 +58,9 @@ def _step(case: dict, samples: slice) -> dict:
     trainer.on_train_epoch_start()
     trainer.network.eval()
     whole = make_batch(trainer, case["batch"])
-    if case["equal"]:
-        whole = {name: tensor[:1].expand_as(tensor) for name, tensor in whole.items()}
     target = whole["target"]
+    if case["nothing_known"]:
+        target[: case["first"]] = trainer.label_manager.ignore_label
     batch = {
         "data": whole["data"][samples],
         "target": [part[samples] for part in target] if isinstance(target, list) else target[samples],

@@ -1,6 +1,41 @@
-"""A way around a fault of nnU-Net's Dice in distributed training."""
+"""Ways around two faults of nnU-Net's Dice and cross entropy in distributed training."""
 
-from torch import Tensor, nn
+import torch
+from torch import Tensor, distributed, nn
+
+from nnunet_mamba.losses.soft_counts import truth_maps
+
+
+class JoinedLoss(nn.Module):
+    """nnU-Net's Dice and cross entropy for one process of several: the mean over all processes is that of the joined batches.
+
+    nnU-Net 2.8.1 lets every process take its own mean, and the mean of means is another number where the processes' batches are not
+    of one size, or differ in how many of their pixels are to be ignored. Here each mean counts for as much as it is the mean of.
+
+    Args:
+        loss: nnU-Net's DC_and_CE_loss or DC_and_BCE_loss, whose weights are set anew in each call.
+        batch_dice: whether its Dice is one for the whole batch.
+        ignore_label: label whose pixels do not count, or None.
+    """
+
+    def __init__(self, loss: nn.Module, batch_dice: bool, ignore_label: int | None):
+        super().__init__()
+        self.loss = loss
+        self.batch_dice = batch_dice
+        self.ignore_label = ignore_label
+        self.weight_ce, self.weight_dice = loss.weight_ce, loss.weight_dice
+        if batch_dice:
+            loss.dc = JoinedBatch(loss.dc)
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        _, known = truth_maps(logits, target, self.ignore_label)
+        sizes = torch.stack([known.sum(), known.new_tensor(len(target))])
+        totals = sizes.clone()
+        distributed.all_reduce(totals)
+        of_pixels, of_images = distributed.get_world_size() * sizes / totals.clamp_min(1)
+        self.loss.weight_ce = self.weight_ce * of_pixels
+        self.loss.weight_dice = self.weight_dice if self.batch_dice else self.weight_dice * of_images
+        return self.loss(logits, target)
 
 
 class JoinedBatch(nn.Module):

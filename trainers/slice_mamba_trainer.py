@@ -10,7 +10,7 @@ from torch.optim import AdamW, Optimizer
 from nnunet_mamba.networks import SliceMamba
 from nnunet_mamba.search.result import SLICING_FILE, read_slicing
 from nnunet_mamba.trainers.cosine import CosineOfEpoch
-from nnunet_mamba.trainers.joined_batch import JoinedBatch
+from nnunet_mamba.trainers.joined_batch import JoinedLoss
 from nnunet_mamba.trainers.mamba_trainer import MambaTrainer
 
 SIZES_IN_PLANS = "slicemamba"  # an entry of a configuration, which nnU-Net's own trainers do not see
@@ -34,9 +34,8 @@ class SliceMambaRecipe(MambaTrainer):
 
     def _build_loss(self) -> nn.Module:
         loss = super()._build_loss()
-        if self.is_ddp and self.configuration_manager.batch_dice:
-            part = getattr(loss, "loss", loss)  # without deep supervision's wrapper
-            part.dc = JoinedBatch(part.dc)
+        if self.is_ddp:
+            return JoinedLoss(loss, self.configuration_manager.batch_dice, self.label_manager.ignore_label)
         return loss
 
     def configure_optimizers(self) -> tuple[Optimizer, CosineOfEpoch]:

@@ -14,11 +14,13 @@ STEPS = [
     ("nnUNetTrainerGuideFusion", "ignore", True, 2, 1),
     ("nnUNetTrainerGuideFusion by mean", "regions and ignore", True, 2, 1),
     ("nnUNetTrainerGuideFusion by mean", "labels", False, 1, 2),
-    # nnU-Net's own loss: its cross entropy is the mean of each process' own, the joined one's in equal parts of the batch only
-    ("SliceMambaTrainer", "labels", True, 1, 1),
-    ("SliceMambaTrainer of equal samples", "labels", True, 2, 1),
-    ("SliceMambaTrainer", "labels", False, 1, 1),
-    ("SliceMambaSupernetTrainer", "labels", True, 1, 1),
+    ("SliceMambaTrainer", "labels", True, 2, 1),
+    ("SliceMambaTrainer", "labels", False, 2, 1),
+    ("SliceMambaTrainer", "regions and ignore", True, 1, 2),
+    ("SliceMambaTrainer", "regions and ignore", False, 2, 1),
+    ("SliceMambaTrainer", "ignore", False, 2, 1),
+    ("SliceMambaTrainer with nothing known in the first", "ignore", True, 1, 2),
+    ("SliceMambaSupernetTrainer", "ignore", True, 1, 2),
 ]
 
 
@@ -28,7 +30,7 @@ def steps(scenarios, tmp_path_factory):
     cases = [
         {
             "trainer": trainer.split()[0],
-            "equal": trainer.endswith("equal samples"),
+            "nothing_known": trainer.endswith("with nothing known in the first"),
             "attributes": {"guidance": "mean"} if trainer.endswith("by mean") else {},
             "folder": str(scenarios.preprocessed / scenarios.planned(scenario)),
             "results": str(folder / "results"),
