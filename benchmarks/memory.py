@@ -4,9 +4,9 @@
     python benchmarks/memory.py --device cuda
 
 For ten pairs of patch and batch a network, and a few other numbers of channels and classes, each in a process of its own. On a
-CPU the peak of its resident memory is measured, beyond what it had before the network was made, with everything imported and compiled by then: once
-with a malloc that gives freed memory back at once, so that what is resident is what is in use, and once with malloc as it is,
-as in a training. On CUDA what torch had allocated at most is measured, in mixed precision.
+CPU the peak of its resident memory is measured, beyond what it had before the network was made, with everything imported and
+compiled by then: once with a malloc that gives freed memory back at once, so that what is resident is what is in use, and once
+with malloc as it is, as in a training. On CUDA what torch had allocated at most is measured, in mixed precision.
 """
 
 import argparse
