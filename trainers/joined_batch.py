@@ -9,8 +9,9 @@ from nnunet_mamba.losses.soft_counts import truth_maps
 class JoinedLoss(nn.Module):
     """nnU-Net's Dice and cross entropy for one process of several: the mean over all processes is that of the joined batches.
 
-    nnU-Net 2.8.1 lets every process take its own mean, and the mean of means is another number where the processes' batches are not
-    of one size, or differ in how many of their pixels are to be ignored. Here each mean counts for as much as it is the mean of.
+    nnU-Net 2.8.1 lets every process take its own mean, and the mean of means is another number where the processes' batches are
+    not of one size, or differ in how many of their pixels are to be ignored. Here each mean counts for as many pixels, or images,
+    as it is the mean of.
 
     Args:
         loss: nnU-Net's DC_and_CE_loss or DC_and_BCE_loss, whose weights are set anew in each call.

@@ -1,4 +1,4 @@
-"""Candidates that fail are recorded and passed over, a search where every one does ends, and so does one that loses its storage."""
+"""Candidates that fail are recorded and passed over; a search ends where every one does, or where its storage goes away."""
 
 from types import SimpleNamespace
 
@@ -90,7 +90,7 @@ def test_a_storage_that_goes_away_loses_nothing(study, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(RDBStorage, "set_trial_state_values", fails_at_the_seventh)
-        with pytest.raises(RuntimeError, match="storage: it was lost during the search .*disk is full.* the same command goes on"):
+        with pytest.raises(RuntimeError, match="storage: it was lost .*disk is full.* the same command goes on"):
             with explained_where_lost():
                 _evaluate(study, judge, EVOLUTION)
     before = [(trial.number, trial.value) for trial in finished(study)]
