@@ -26,9 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     where.add_argument(
         "--storage",
         metavar="URL_OR_FILE",
-        help="where the search is kept, so that it can go on and be shared: sqlite:///..., postgresql://..., mysql://..., or a "
-        "journal FILE.log on a shared disk. Several searches on one storage share the work (default: search.db beside the "
-        "supernet's checkpoint)",
+        help="where the search is kept, so that it can go on and be shared: sqlite:///..., postgresql://... "
+        "(with psycopg installed), mysql+pymysql://... (with PyMySQL), or a journal FILE.log on a shared disk. Several searches "
+        "on one storage share the work (default: search.db beside the supernet's checkpoint)",
     )
     where.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="what evaluates (default: auto)")
     where.add_argument("--tiles", type=int, metavar="N", help="judge by N pieces of patch size (default: all there are)")

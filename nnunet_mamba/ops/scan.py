@@ -69,8 +69,7 @@ def selective_scan(
     Source:
         Gu and Dao 2023, Mamba: Linear-Time Sequence Modeling with Selective State Spaces, algorithm 2.
     """
-    if u.dim() != 3:
-        raise ValueError(f"u: got shape {tuple(u.shape)}, wanted (B, D, L)")
+    _check_map(u, "(B, D, L)")
     batch, channels, length = u.shape
     _check("delta", delta, u, (batch, channels, length))
     _check("A", A, u, (channels, None))
@@ -113,8 +112,7 @@ def directional_scan(
     Raises:
         ValueError: an argument's shape, device or type is wrong, a row of `orders` is no permutation, or the engine is unknown.
     """
-    if u.dim() != 3:
-        raise ValueError(f"u: got shape {tuple(u.shape)}, wanted (B, C, L)")
+    _check_map(u, "(B, C, L)")
     if delta.dim() != 4:
         raise ValueError(f"delta: got shape {tuple(delta.shape)}, wanted (B, K, C, L)")
     batch, channels, length = u.shape
@@ -127,6 +125,11 @@ def directional_scan(
     _check("delta_bias", delta_bias, u, (directions, channels))
     _check_orders(orders, u.device, (directions, length))
     return _run(engine, u, delta, A, B[:, :, None], C[:, :, None], D, delta_bias, orders, True)[0]
+
+
+def _check_map(u: Tensor, wanted: str) -> None:
+    if u.dim() != 3 or 0 in u.shape:
+        raise ValueError(f"u: got shape {tuple(u.shape)}, wanted {wanted}, each above zero")
 
 
 def _check(name: str, tensor: Tensor | None, u: Tensor, shape: tuple[int | None, ...]) -> None:

@@ -18,7 +18,7 @@ ATTEMPTS = 5
 
 
 def open_storage(storage: str) -> BaseStorage:
-    """A database by its URL (sqlite:///, postgresql://, mysql:// ...), or a journal by its file name, which ends in .log.
+    """A database by its URL (sqlite:///, postgresql://, mysql+pymysql:// ...), or a journal by its file name, which ends in .log.
 
     A journal on a shared disk serves many machines without a database server; SQLite is for one machine. A server's Python driver
     (psycopg for postgresql://, PyMySQL for mysql+pymysql://) is installed beside this package.
@@ -77,7 +77,7 @@ def explained_where_lost() -> Iterator[None]:
         if reason is None:
             raise
         raise RuntimeError(
-            f"storage: it was lost during the search ({_first_line(reason)}). All candidates that were evaluated are kept in it: "
+            f"storage: it was lost during the search ({_first_line(reason)}). The candidates evaluated before are kept in it: "
             "once it can be reached and written again, the same command goes on"
         ) from error
 

@@ -303,6 +303,17 @@ def test_selective_scan_names_the_wrong_argument(argument, value, message):
         selective_scan(**arguments | {argument: value})
 
 
+@pytest.mark.parametrize("shape", [(0, 4, 5), (1, 0, 5), (1, 4, 0)], ids=str)
+def test_a_map_of_nothing_is_named(shape):
+    batch, channels, length = shape
+    u, steering = torch.ones(shape), torch.ones(batch, 2, length)
+    A, ones = -torch.ones(1, channels, 2), torch.ones(1, channels)
+    with pytest.raises(ValueError, match=r"u: got shape .*, wanted \(B, D, L\), each above zero"):
+        selective_scan(u, u, A[0], steering, steering)
+    with pytest.raises(ValueError, match=r"u: got shape .*, wanted \(B, C, L\), each above zero"):
+        directional_scan(u, u[:, None], A, steering[:, None], steering[:, None], ones, ones, torch.arange(length)[None])
+
+
 def test_engines_that_know_float32_alone_say_so():
     tensors = inputs(1, 4, 5, 2, 0)
     with pytest.raises(ValueError, match="engine: got 'cpu' for float64, wanted float32"):

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from nnunet_home import SIZES as SLICE_MAMBA_SIZES
 from PIL import Image
 
 from nnunet_mamba import networks
@@ -48,7 +49,6 @@ RATES = {  # plateaus that three epochs do not reach, and three steps of the cos
     "ShortDermoMambaTrainer": [1e-4] * 3,
     "ShortSliceMambaTrainer": [1e-3, 7.525e-4, 2.575e-4],
 }
-SLICE_MAMBA = {"dims": [8, 16, 32, 64], "depths": [1, 1, 1, 1], "depths_decoder": [1, 1, 1, 1]}
 SIZE = (40, 56)  # no multiple of 32
 SCRIPTS = Path(sys.executable).parent
 
@@ -96,7 +96,7 @@ def nnunet(tmp_path_factory):
     run(environment, "nnUNetv2_plan_and_preprocess", "-d", "7", "-c", "2d", "-npfp", "1", "-np", "1")
     plans_file = home / "preprocessed" / "Dataset007_Discs" / "nnUNetPlans.json"
     plans = json.loads(plans_file.read_text())
-    plans["configurations"]["2d"]["slicemamba"] = SLICE_MAMBA
+    plans["configurations"]["2d"]["slicemamba"] = SLICE_MAMBA_SIZES
     plans_file.write_text(json.dumps(plans))
     return environment
 
