@@ -13,8 +13,8 @@ from pathlib import Path
 from unittest.mock import patch
 
 import torch
-from measure import interleaved
 
+from measure import interleaved
 from nnunet_mamba.losses import GuideFusionLoss
 from nnunet_mamba.losses.boundary_attention import boundary_attention
 from nnunet_mamba.networks import DermoMamba
@@ -62,7 +62,10 @@ def main() -> None:
         args.rounds,
     )
     row = {"batch": args.batch, "size": SIZE, "seconds": times}
-    row |= {f"{name}: share of the step": round(times[name] / times["without"] - 1, 4) for name in ("in a thread", "in the loss")}
+    row |= {
+        f"{name}: share of the step": round(times[name] / times["without"] - 1, 4)
+        for name in ("in a thread", "in the loss")
+    }
     row["distances alone over the step"] = round(times["distances"] / times["without"], 4)
     print("\n".join(f"{key:40} {value}" for key, value in row.items()))
     file = RESULTS / f"guide_fusion_{args.device}.json"

@@ -19,8 +19,8 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import torch
-from measure import peak_of
 
+from measure import peak_of
 from nnunet_mamba.planning.memory import GIB, resident_bytes, training_bytes
 from nnunet_mamba.planning.recipes import RECIPES, TrainingStep
 

@@ -14,20 +14,26 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from unittest.mock import patch
 
-import contenders
-import machine
 import torch
-from measure import interleaved, peak_bytes
-from plot import plot_results
 from torch import Tensor
 
+import contenders
+import machine
+from measure import interleaved, peak_bytes
 from nnunet_mamba.blocks.multi_attention_mamba import MultiAttentionMamba
 from nnunet_mamba.blocks.ss2d import SS2D
 from nnunet_mamba.networks import DAMambaNet
 from nnunet_mamba.ops import selective_scan
+from plot import plot_results
 
 RESULTS = Path(__file__).parent / "results"
-SHAPES = [(2, 32, 49152), (2, 64, 12288), (2, 128, 3072), (2, 768, 4096), (2, 3072, 256)]  # (B, D, L) of the networks' scans
+SHAPES = [
+    (2, 32, 49152),
+    (2, 64, 12288),
+    (2, 128, 3072),
+    (2, 768, 4096),
+    (2, 3072, 256),
+]  # (B, D, L) of the networks' scans
 STATES = 16
 MAPS = [(4, 192, 256), (8, 96, 128), (16, 48, 64), (32, 24, 32), (96, 64, 64)]  # (C, H, W) of the networks' SS2D blocks
 STAGE = (2, 16, 192, 256)  # what DA-MambaNet's first stage gets of two 3x192x256 images
@@ -79,7 +85,10 @@ def bench_scan(rounds: int, device: str) -> list[dict]:
         calls = scans(inputs)
         forwards = interleaved({name: forward(run) for name, run in calls.items()}, rounds)
         trainings = interleaved({name: both(run, inputs.values()) for name, run in calls.items()}, rounds)
-        sequential = {"ours": calls["ours"], "sequential": lambda: contenders.sequential_scan(**inputs, delta_softplus=True)}
+        sequential = {
+            "ours": calls["ours"],
+            "sequential": lambda: contenders.sequential_scan(**inputs, delta_softplus=True),
+        }
         slow = interleaved({name: forward(run) for name, run in sequential.items()}, max(1, rounds // 3))
         row = {"shape": shape, "forward_s": forwards, "both_s": trainings}
         row |= {f"forward_over_{name}": over(forwards, name) for name in forwards if name != "ours"}
@@ -112,7 +121,12 @@ def bench_exp(rounds: int, device: str) -> list[dict]:
 def bench_memory(rounds: int, device: str) -> dict:
     """Forward and backward at L = 49152, beyond inputs and outputs."""
     ours, mambapy = (peak_bytes(scan_step, name, SHAPES[0]) for name in ("ours", "mambapy"))
-    row = {"shape": SHAPES[0], "ours_MB": ours / 1e6, "mambapy_MB": mambapy / 1e6, "mambapy_over_ours": round(mambapy / ours, 1)}
+    row = {
+        "shape": SHAPES[0],
+        "ours_MB": ours / 1e6,
+        "mambapy_MB": mambapy / 1e6,
+        "mambapy_over_ours": round(mambapy / ours, 1),
+    }
     report("memory", row)
     return row
 
@@ -138,7 +152,9 @@ def bench_directions(rounds: int, device: str) -> list[dict]:
             "materialised": both(lambda: other(x), [x, *other.parameters()]),
         }
         times = interleaved(calls, rounds)
-        rows.append({"map": (channels, height, width), "both_s": times, "both_over_materialised": over(times, "materialised")})
+        rows.append(
+            {"map": (channels, height, width), "both_s": times, "both_over_materialised": over(times, "materialised")}
+        )
         report("directions", rows[-1])
     return rows
 

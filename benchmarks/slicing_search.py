@@ -38,12 +38,19 @@ def main() -> None:
     generator = np.random.default_rng(0)
     size = tuple(args.size)
     tiles = [
-        Tile(i, generator.normal(size=(3, *size)).astype(np.float32), np.ones((1, *size), bool), np.ones((1, *size), bool))
+        Tile(
+            i,
+            generator.normal(size=(3, *size)).astype(np.float32),
+            np.ones((1, *size), bool),
+            np.ones((1, *size), bool),
+        )
         for i in range(args.tiles)
     ]
     trained = TrainedSupernet(network, [str(i) for i in range(args.tiles)], tiles, 1, False, args.tiles, "")
-    judges = {name: Judge(trained, torch.device("cpu"), args.tiles, kept) for name, kept in (("kept", 2**33), ("anew", 0))}
-    seconds = {name: 0.0 for name in judges}
+    judges = {
+        name: Judge(trained, torch.device("cpu"), args.tiles, kept) for name, kept in (("kept", 2**33), ("anew", 0))
+    }
+    seconds = dict.fromkeys(judges, 0.0)
     wanted = generator.integers(4, size=len(network.places))
 
     def objective(trial: optuna.Trial) -> float:

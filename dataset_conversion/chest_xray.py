@@ -75,7 +75,9 @@ def convert(
 
 def add_arguments(parser: argparse._ArgumentGroup) -> None:
     """This data set's own options."""
-    parser.add_argument("--sides", action="store_true", help="keep left and right lung apart; Montgomery's official masks only")
+    parser.add_argument(
+        "--sides", action="store_true", help="keep left and right lung apart; Montgomery's official masks only"
+    )
 
 
 def options(args: argparse.Namespace) -> dict[str, bool]:
@@ -110,7 +112,9 @@ def find_cases(sides: bool, folder: Path) -> tuple[list[Case], list[BadCase]]:
         else:
             cases.append(Case(id, id, image, mask, f"{_site(id)} {_diagnosis(id)}", extra=parts))
     if sides and not cases:
-        raise ValueError(f"{folder}: no mask tells the lungs apart; --sides needs Montgomery's ManualMask/leftMask and rightMask")
+        raise ValueError(
+            f"{folder}: no mask tells the lungs apart; --sides needs Montgomery's ManualMask/leftMask and rightMask"
+        )
     return cases, bad
 
 
@@ -125,7 +129,9 @@ def read_case(sides: bool, case: Case) -> tuple[np.ndarray, np.ndarray]:
             got, wanted = ("x".join(map(str, shape)) for shape in (mask.shape, image.shape))
             raise ValueError(f"{path}: the mask has {got} pixels (H x W), its image {case.image.name} {wanted}")
     if sides and (both := int(np.sum(left & right))):
-        raise ValueError(f"{case.extra[0]}: left and right lung share {both} pixels; convert without --sides, or mend the masks")
+        raise ValueError(
+            f"{case.extra[0]}: left and right lung share {both} pixels; convert without --sides, or mend the masks"
+        )
     return image, left + 2 * right if sides else left | right
 
 

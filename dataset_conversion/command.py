@@ -29,10 +29,16 @@ def parse(name: str, argv: Sequence[str], prog: str) -> argparse.Namespace:
 
 def _add_arguments(parser: argparse.ArgumentParser, source: bool) -> None:
     if source:
-        parser.add_argument("-i", dest="source", metavar="SRC", type=Path, required=True, help="its folder or zip, as downloaded")
-    parser.add_argument("-d", dest="dataset_id", metavar="ID", type=int, required=True, help="a free nnU-Net id, 1 to 999")
+        parser.add_argument(
+            "-i", dest="source", metavar="SRC", type=Path, required=True, help="its folder or zip, as downloaded"
+        )
+    parser.add_argument(
+        "-d", dest="dataset_id", metavar="ID", type=int, required=True, help="a free nnU-Net id, 1 to 999"
+    )
     parser.add_argument("--size", nargs=2, type=int, metavar=("H", "W"), help="resample to this height and width")
-    parser.add_argument("--test", type=int, default=0, metavar="N", help="hold out N training cases: imagesTs, labelsTs")
+    parser.add_argument(
+        "--test", type=int, default=0, metavar="N", help="hold out N training cases: imagesTs, labelsTs"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the test cases and the folds (default: 0)")
     parser.add_argument("--protocol", choices=PROTOCOLS, help="the papers' image size, and their hold-out as fold 0")
     parser.add_argument("-np", dest="processes", metavar="P", type=int, default=2, help="processes (default: 2)")

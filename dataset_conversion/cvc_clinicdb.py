@@ -73,7 +73,9 @@ def find_cases(folder: Path) -> tuple[list[Case], list[BadCase]]:
     for frame, pair in pairs.items():
         sequence = find_sequence(int(frame)) if frame.isdigit() else None
         if sequence is None:
-            bad.append(BadCase(frame, f"{pair[0]}: not one of the frames 1 to {NUM_FRAMES}, whose video sequences are known"))
+            bad.append(
+                BadCase(frame, f"{pair[0]}: not one of the frames 1 to {NUM_FRAMES}, whose video sequences are known")
+            )
         else:
             cases.append(Case(f"seq{sequence:02d}_frame{frame}", f"seq{sequence:02d}", *pair))
     return cases, bad

@@ -54,7 +54,9 @@ def read_slice(path: Path) -> sitk.Image:
     except RuntimeError as error:
         raise _unreadable(path) from error
     if image.GetDimension() != 3 or image.GetDepth() != 1 or image.GetNumberOfComponentsPerPixel() != 1:
-        raise ValueError(f"{path}: expected one grey slice, got {image.GetSize()} pixels of {image.GetPixelIDTypeAsString()}")
+        raise ValueError(
+            f"{path}: expected one grey slice, got {image.GetSize()} pixels of {image.GetPixelIDTypeAsString()}"
+        )
     thickness = _number(reader, SLICE_THICKNESS)
     if thickness and not _number(reader, SPACING_BETWEEN_SLICES):  # then GDCM says 1 mm
         image.SetSpacing((*image.GetSpacing()[:2], thickness))
@@ -76,7 +78,9 @@ def stack(paths: Sequence[Path]) -> sitk.Image:
         for name in ("Size", "Spacing", "Direction"):
             got, wanted = (getattr(one, f"Get{name}")() for one in (image, first))
             if not np.allclose(got, wanted, atol=1e-3):
-                raise ValueError(f"{path}: {name.lower()} {got} (x, y, z), {paths[0].name} has {wanted}; try --as slices")
+                raise ValueError(
+                    f"{path}: {name.lower()} {got} (x, y, z), {paths[0].name} has {wanted}; try --as slices"
+                )
     origins = np.array([image.GetOrigin() for image in slices])
     normal = np.array(first.GetDirection()).reshape(3, 3)[:, 2]
     step = (origins[-1] - origins[0]) @ normal / (len(slices) - 1)

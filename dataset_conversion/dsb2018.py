@@ -61,7 +61,9 @@ def convert(
         OSError: reading or writing failed, a full disk for instance. Nothing half-written is left.
     """
     own = {"border": border}
-    return convert_dataset(make_recipe(border), source, dataset_id, size, test, seed, protocol, processes, skip_bad, own)
+    return convert_dataset(
+        make_recipe(border), source, dataset_id, size, test, seed, protocol, processes, skip_bad, own
+    )
 
 
 def add_arguments(parser: argparse._ArgumentGroup) -> None:
@@ -103,9 +105,13 @@ def find_cases(folder: Path) -> tuple[list[Case], list[BadCase]]:
         raise ValueError(f"{folder}: holds {tests[0].name} only; expected {LAYOUT} as well")
     for found in (training, tests):
         if len(found) > 1:
-            raise ValueError(f"{folder}: holds {len(found)} trees ({', '.join(map(str, found))}); give one of them to -i")
+            raise ValueError(
+                f"{folder}: holds {len(found)} trees ({', '.join(map(str, found))}); give one of them to -i"
+            )
     cases, bad = _training_cases(training[0])
-    tables = [path for base in {folder, *(root.parent for root in roots if root != folder)} for path in base.glob(SOLUTION)]
+    tables = [
+        path for base in {folder, *(root.parent for root in roots if root != folder)} for path in base.glob(SOLUTION)
+    ]
     table = sorted(tables)[0] if tables else None
     if tests:
         for found, more in zip((cases, bad), _test_cases(tests[0], table), strict=True):

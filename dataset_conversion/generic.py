@@ -96,9 +96,13 @@ def convert(
 def add_arguments(parser: argparse._ArgumentGroup) -> None:
     """This data set's own options."""
     parser.add_argument("--images", metavar="DIR", type=Path, required=True, help="folder or zip of images")
-    parser.add_argument("--masks", metavar="DIR", type=Path, required=True, help="folder or zip of masks with the same stems")
+    parser.add_argument(
+        "--masks", metavar="DIR", type=Path, required=True, help="folder or zip of masks with the same stems"
+    )
     parser.add_argument("--name", default="Generic", help="of the data set (default: Generic)")
-    parser.add_argument("--group-regex", metavar="REGEX", help="the part of a stem that folds keep together, '^(P[0-9]+)' say")
+    parser.add_argument(
+        "--group-regex", metavar="REGEX", help="the part of a stem that folds keep together, '^(P[0-9]+)' say"
+    )
 
 
 def options(args: argparse.Namespace) -> dict[str, str | Path | None]:
@@ -152,7 +156,9 @@ def _files(folder: Path, option: str) -> list[Path]:
     files = list_files(folder)
     if not files:
         kinds = ", ".join(ending[1:] for ending in IMAGE_ENDINGS)
-        raise ValueError(f"{folder}: holds no images ({kinds}), found {name_found(folder)}; give {option} the folder they lie in")
+        raise ValueError(
+            f"{folder}: holds no images ({kinds}), found {name_found(folder)}; give {option} the folder they lie in"
+        )
     return files
 
 

@@ -22,7 +22,9 @@ def open_image(path: Path, modes: tuple[str, ...] = _RGB_MODES) -> Image.Image:
     try:
         with Image.open(path) as image:
             image.load()
-    except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error ... for broken files
+    except (
+        Exception
+    ) as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error ... for broken files
         raise ValueError(f"{path}: cannot be read as an image ({error}); fetch this file again") from error
     if image.mode not in modes:
         raise ValueError(f"{path}: expected an 8-bit image, got Pillow mode {image.mode!r}")
@@ -95,9 +97,7 @@ def resample_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Labels (H, W) at `size` = (H', W'): the class of the pixel that holds the new pixel's centre."""
     if labels.shape == tuple(size):
         return labels
-    rows, columns = (
-        ((2 * np.arange(new) + 1) * old) // (2 * new) for old, new in zip(labels.shape, size, strict=True)
-    )
+    rows, columns = (((2 * np.arange(new) + 1) * old) // (2 * new) for old, new in zip(labels.shape, size, strict=True))
     return labels[rows[:, None], columns[None, :]]
 
 
@@ -119,14 +119,18 @@ def centre_margins(old: int, new: int) -> tuple[int, int]:
 
 def write_png(path: Path, pixels: np.ndarray) -> None:
     """Write (H, W) uint8 or uint16 or (H, W, 3) uint8, always with the same encoder settings and without metadata."""
-    Image.fromarray(pixels).save(path, format="PNG", optimize=False, compress_level=3)  # 6: a third of the speed for 3 % less
+    Image.fromarray(pixels).save(
+        path, format="PNG", optimize=False, compress_level=3
+    )  # 6: a third of the speed for 3 % less
 
 
 def _resample_rows(image: np.ndarray, new: int) -> np.ndarray:
     """(H, W) or (H, W, C) float -> (new, W) or (new, W, C)."""
     old = len(image)
     column = (-1,) + (1,) * (image.ndim - 1)
-    if new <= old:  # row i is the mean over [i, i + 1] * old / new: a difference of the running sum, linear within a row
+    if (
+        new <= old
+    ):  # row i is the mean over [i, i + 1] * old / new: a difference of the running sum, linear within a row
         sums = np.concatenate([np.zeros_like(image[:1]), np.cumsum(image, axis=0)])
         edges = np.arange(new + 1) * old / new
         whole = np.minimum(edges.astype(int), old - 1)

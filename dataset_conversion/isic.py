@@ -60,7 +60,9 @@ def read_case(case: Case) -> tuple[np.ndarray, np.ndarray | None]:
 
 def _files(folder: Path, name: str, part: str, endings: tuple[str, ...], pattern: re.Pattern) -> dict[str, list[Path]]:
     """The files of each id below the part's folders: some programs unpack a zip into one more folder of its name."""
-    wanted = re.compile(re.escape(name).replace(r"\{part\}", part + ("(_v2)?" if part == "test" else "")), re.IGNORECASE)
+    wanted = re.compile(
+        re.escape(name).replace(r"\{part\}", part + ("(_v2)?" if part == "test" else "")), re.IGNORECASE
+    )
     paths = [path for place in walk(folder) if wanted.fullmatch(place.name) for path in list_files(place, endings)]
     return by_id(paths, lambda stem: _id(pattern, stem))
 

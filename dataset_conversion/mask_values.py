@@ -49,7 +49,9 @@ def read_values(path: Path) -> np.ndarray:
     brightest = channels.max(axis=2)
     tint = (brightest - channels.min(axis=2)).max()
     if tint > MAX_TINT and len(np.unique(channels[brightest > 0], axis=0)) > 1:
-        raise ValueError(f"{path}: a mask in several colours; expected one channel, black and white or a value for each class")
+        raise ValueError(
+            f"{path}: a mask in several colours; expected one channel, black and white or a value for each class"
+        )
     return brightest
 
 

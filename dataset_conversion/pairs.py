@@ -23,7 +23,9 @@ def walk(folder: Path, depth: int = SEARCH_DEPTH) -> Iterator[Path]:
 
 def list_files(folder: Path, endings: tuple[str, ...] = IMAGE_ENDINGS) -> list[Path]:
     """The files of a folder with one of the endings, in any case, sorted; hidden ones are none."""
-    return sorted(path for path in folder.iterdir() if path.name.lower().endswith(endings) and not path.name.startswith("."))
+    return sorted(
+        path for path in folder.iterdir() if path.name.lower().endswith(endings) and not path.name.startswith(".")
+    )
 
 
 def stem(path: Path) -> str:
@@ -42,7 +44,9 @@ def by_id(paths: Iterable[Path], identify: Identify) -> dict[str, list[Path]]:
 
 
 def pair_up(
-    images: dict[str, list[Path]], masks: dict[str, list[Path]], unlabelled_is_expected: Callable[[str], bool] = lambda id: False
+    images: dict[str, list[Path]],
+    masks: dict[str, list[Path]],
+    unlabelled_is_expected: Callable[[str], bool] = lambda id: False,
 ) -> tuple[dict[str, tuple[Path, Path]], list[BadCase]]:
     """(image, mask) of each id that has one of both, and the others; every id that is not paired is among those."""
     pairs, bad = {}, []
@@ -62,7 +66,12 @@ def pair_up(
 
 
 def find_root(
-    folder: Path, image_names: tuple[str, ...], mask_names: tuple[str, ...], data_set: str, layout: str, prefer: str | None = None
+    folder: Path,
+    image_names: tuple[str, ...],
+    mask_names: tuple[str, ...],
+    data_set: str,
+    layout: str,
+    prefer: str | None = None,
 ) -> tuple[Path, Path]:
     """The folders of images and of masks that lie side by side, on the first level that has such; names without regard to case,
     spaces and signs. Of several roots the one named `prefer` wins.

@@ -45,7 +45,9 @@ def open_workers(processes: int) -> Iterator[Workers]:
     """Workers for the time of the `with`."""
     pool = None
     if processes > 1:
-        pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_leave_interrupts_to_the_parent)
+        pool = ProcessPoolExecutor(
+            processes, mp_context=get_context("spawn"), initializer=_leave_interrupts_to_the_parent
+        )
     workers = Workers(pool)
     try:
         yield workers

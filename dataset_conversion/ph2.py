@@ -128,14 +128,18 @@ def _find_root(folder: Path) -> Path:
         if len(roots) == 1:
             return roots[0]
         if roots:
-            raise ValueError(f"{folder}: holds {len(roots)} PH2 trees ({', '.join(map(str, roots))}); give one of them to -i")
+            raise ValueError(
+                f"{folder}: holds {len(roots)} PH2 trees ({', '.join(map(str, roots))}); give one of them to -i"
+            )
         level = [inner for path in level for inner in subfolders(path)]
     raise ValueError(f"{folder}: not the layout of PH2; expected {LAYOUT}, found {name_found(folder)}")
 
 
 def _holds_cases(folder: Path) -> bool:
     return any(
-        inner.name.lower().endswith((IMAGE_FOLDER, MASK_FOLDER)) for case in subfolders(folder) for inner in subfolders(case)
+        inner.name.lower().endswith((IMAGE_FOLDER, MASK_FOLDER))
+        for case in subfolders(folder)
+        for inner in subfolders(case)
     )
 
 

@@ -69,7 +69,14 @@ def convert_dataset(
             written_test = write_cases(raw, "Ts", tested, recipe, size, crop, workers) if tested else []
             write_dataset_json(raw, recipe, len(training))
             write_json(raw / SPLITS, folds)
-            options = {"size": size, "test": test, "seed": seed, "protocol": protocol, "skip_bad": skip_bad, **(own or {})}
+            options = {
+                "size": size,
+                "test": test,
+                "seed": seed,
+                "protocol": protocol,
+                "skip_bad": skip_bad,
+                **(own or {}),
+            }
             strata = {case.id: case.stratum for case in cases}
             report = make_report(recipe, options, folders, facts, strata, written, written_test, skipped, folds)
             write_json(raw / REPORT, report)
@@ -99,10 +106,14 @@ def _check_groups(training: Sequence[Case], official: Sequence[Case]) -> None:
     shared = sorted({case.group for case in training} & {case.group for case in official})
     if shared:
         named = ", ".join(shared[:5])
-        raise ValueError(f"{named}: both in the training and in the official test part of the source; leave one of them out")
+        raise ValueError(
+            f"{named}: both in the training and in the official test part of the source; leave one of them out"
+        )
 
 
-def _check_options(recipe: Recipe, size: tuple[int, int] | None, protocol: str | None, processes: int) -> PaperProtocol | None:
+def _check_options(
+    recipe: Recipe, size: tuple[int, int] | None, protocol: str | None, processes: int
+) -> PaperProtocol | None:
     """The papers' protocol if it is asked for."""
     if processes < 1:
         raise ValueError(f"-np must be 1 or more, got {processes}")
@@ -113,7 +124,9 @@ def _check_options(recipe: Recipe, size: tuple[int, int] | None, protocol: str |
     if protocol not in PROTOCOLS:
         raise ValueError(f"unknown protocol {protocol!r}; known: {', '.join(PROTOCOLS)}")
     if recipe.paper is None:
-        raise ValueError(f"--protocol {protocol}: no paper gives one for {recipe.name}; leave it out, and give --size if need be")
+        raise ValueError(
+            f"--protocol {protocol}: no paper gives one for {recipe.name}; leave it out, and give --size if need be"
+        )
     if size is not None and recipe.paper.size is None:
         raise ValueError(f"--protocol paper keeps the size of {recipe.name}; leave out --size {size[0]} {size[1]}")
     if size is not None and tuple(size) != recipe.paper.size:

@@ -74,7 +74,10 @@ def summary_table(report: Mapping[str, Any]) -> str:
         ("data set", report["data_set"]),
         ("cases", f"{cases['training'] + cases['test']} ({cases['training']} training, {cases['test']} test)"),
         ("sizes (H x W)", _sizes(report["written_sizes"])),
-        *((name, ", ".join(f"{key} {100 * value:.1f} %" for key, value in values.items())) for name, values in shares.items()),
+        *(
+            (name, ", ".join(f"{key} {100 * value:.1f} %" for key, value in values.items()))
+            for name, values in shares.items()
+        ),
         ("empty masks", _count_ids(report["empty_masks"])),
         ("validation", " + ".join(str(fold["val"]) for fold in report["folds"]) + " cases in folds 0, 1, ..."),
         *((f"  {name}", _stratum(counts)) for name, counts in report["strata"].items()),
@@ -111,7 +114,8 @@ def _count_strata(
     if len(names) < 2:
         return {}
     return {
-        name: {"training": in_training[name], "test": in_test[name], "val": [count[name] for count in counts]} for name in names
+        name: {"training": in_training[name], "test": in_test[name], "val": [count[name] for count in counts]}
+        for name in names
     }
 
 

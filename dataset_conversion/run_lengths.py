@@ -20,7 +20,9 @@ def read_table(path: Path) -> dict[str, list[tuple[int, str, str, str]]]:
             reader = csv.DictReader(file)
             missing = [name for name in (ID, PIXELS, HEIGHT, WIDTH) if name not in (reader.fieldnames or ())]
             if missing:
-                raise ValueError(f"{path}: no column {', '.join(missing)}; found {', '.join(reader.fieldnames or ['nothing'])}")
+                raise ValueError(
+                    f"{path}: no column {', '.join(missing)}; found {', '.join(reader.fieldnames or ['nothing'])}"
+                )
             for row in reader:
                 runs = reader.line_num, *((row[name] or "").strip() for name in (PIXELS, HEIGHT, WIDTH))
                 rows.setdefault((row[ID] or "").strip(), []).append(runs)

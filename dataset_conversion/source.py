@@ -38,7 +38,9 @@ def open_source(source: Path, workplace: Path) -> Iterator[Path]:
             with _names_of(source, folder):
                 yield folder
     else:
-        raise ValueError(f"{source}: neither a folder nor a readable zip; unpack other archives first and give the folder")
+        raise ValueError(
+            f"{source}: neither a folder nor a readable zip; unpack other archives first and give the folder"
+        )
 
 
 def _checked(archive: zipfile.ZipFile, source: Path) -> dict[PurePosixPath, zipfile.ZipInfo]:
@@ -48,13 +50,19 @@ def _checked(archive: zipfile.ZipFile, source: Path) -> dict[PurePosixPath, zipf
         name = entry.filename.replace("\\", "/")
         place = PurePosixPath(name)
         if place.is_absolute() or re.match(r"[A-Za-z]:", name):
-            raise ValueError(f"{source}: unsafe zip, entry {entry.filename!r} has an absolute path; nothing was unpacked")
+            raise ValueError(
+                f"{source}: unsafe zip, entry {entry.filename!r} has an absolute path; nothing was unpacked"
+            )
         if ".." in place.parts:
-            raise ValueError(f"{source}: unsafe zip, entry {entry.filename!r} leaves the folder by '..'; nothing was unpacked")
+            raise ValueError(
+                f"{source}: unsafe zip, entry {entry.filename!r} leaves the folder by '..'; nothing was unpacked"
+            )
         if stat.S_ISLNK(entry.external_attr >> 16):
             raise ValueError(f"{source}: unsafe zip, entry {entry.filename!r} is a symbolic link; nothing was unpacked")
         if entry.flag_bits & 1:
-            raise ValueError(f"{source}: the zip is encrypted (entry {entry.filename!r}); unpack it and give the folder")
+            raise ValueError(
+                f"{source}: the zip is encrypted (entry {entry.filename!r}); unpack it and give the folder"
+            )
         if name.endswith("/"):
             continue
         if place in files:
@@ -78,7 +86,9 @@ def _unpack(archive: zipfile.ZipFile, files: dict[PurePosixPath, zipfile.ZipInfo
     needed = sum(entry.file_size for entry in files.values())
     free = shutil.disk_usage(folder).free
     if needed > free:
-        raise ValueError(f"{source}: needs {needed:,} bytes unpacked, {folder.parent} has {free:,} left; free some space")
+        raise ValueError(
+            f"{source}: needs {needed:,} bytes unpacked, {folder.parent} has {free:,} left; free some space"
+        )
     for place, entry in files.items():
         path = folder / place
         path.parent.mkdir(parents=True, exist_ok=True)

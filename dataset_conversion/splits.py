@@ -78,7 +78,9 @@ def _interleaved(groups: list[list[Case]]) -> list[list[Case]]:
     for group in groups:
         strata.setdefault(min(group, key=lambda case: case.id).stratum, []).append(group)
     placed = [
-        ((rank + 0.5) / len(stratum), name, group) for name, stratum in strata.items() for rank, group in enumerate(stratum)
+        ((rank + 0.5) / len(stratum), name, group)
+        for name, stratum in strata.items()
+        for rank, group in enumerate(stratum)
     ]
     return [group for _, _, group in sorted(placed, key=lambda place: place[:2])]
 

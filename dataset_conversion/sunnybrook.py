@@ -79,9 +79,15 @@ def convert(
 
 def add_arguments(parser: argparse._ArgumentGroup) -> None:
     """This data set's own options."""
-    parser.add_argument("--target", choices=TARGETS, default="endo", help="which contours (default: endo); both: as regions")
-    parser.add_argument("--as", dest="kind", choices=KINDS, default="slices", help="a case: a frame, or a stack (default: slices)")
-    parser.add_argument("--official-test", action="store_true", help="validation and online patients to imagesTs, labelsTs")
+    parser.add_argument(
+        "--target", choices=TARGETS, default="endo", help="which contours (default: endo); both: as regions"
+    )
+    parser.add_argument(
+        "--as", dest="kind", choices=KINDS, default="slices", help="a case: a frame, or a stack (default: slices)"
+    )
+    parser.add_argument(
+        "--official-test", action="store_true", help="validation and online patients to imagesTs, labelsTs"
+    )
 
 
 def options(args: argparse.Namespace) -> dict[str, str | bool]:

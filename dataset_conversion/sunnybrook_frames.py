@@ -12,7 +12,10 @@ from nnunet_mamba.dataset_conversion.contours import fill_contour, read_contour
 from nnunet_mamba.dataset_conversion.dicom import Header, read_header
 from nnunet_mamba.dataset_conversion.sunnybrook_tree import Patient, frame_number
 
-OUTSIDE_PIXELS, OUTSIDE_SHARE = 10, 0.05  # of the endocardium outside the epicardium: below either is a draughtsman's slip
+OUTSIDE_PIXELS, OUTSIDE_SHARE = (
+    10,
+    0.05,
+)  # of the endocardium outside the epicardium: below either is a draughtsman's slip
 WRONG_FRAMES = 0.25  # so many frames outside, and the contours are another patient's
 GAP = 1.5  # of the usual slice distance: a slice is missing there
 
@@ -40,7 +43,9 @@ def find_frames(id: str, patient: Patient, target: str) -> tuple[list[Frame], li
     if target == "both":
         wanted = wanted & patient.inner.keys()
         bad += [
-            BadCase(f"{id}_{number:04d}", f"{patient.outer[number]}: an epicardium without an endocardium", expected=True)
+            BadCase(
+                f"{id}_{number:04d}", f"{patient.outer[number]}: an epicardium without an endocardium", expected=True
+            )
             for number in sorted(patient.outer.keys() - patient.inner.keys())
         ]
     images, wrong = _images_of(id, patient, wanted)
@@ -79,7 +84,9 @@ def make_stacks(id: str, frames: list[Frame]) -> dict[str, list[Frame]]:
     return stacks
 
 
-def _images_of(id: str, patient: Patient, wanted: Iterable[int]) -> tuple[dict[int, tuple[Path, Header]], list[BadCase]]:
+def _images_of(
+    id: str, patient: Patient, wanted: Iterable[int]
+) -> tuple[dict[int, tuple[Path, Header]], list[BadCase]]:
     """By InstanceNumber, from the one series that holds them; file names are believed only where the header agrees."""
     bad: list[BadCase] = []
     best: dict[int, tuple[Path, Header]] = {}
@@ -93,7 +100,9 @@ def _images_of(id: str, patient: Patient, wanted: Iterable[int]) -> tuple[dict[i
         elif len(found) > len(best):
             best, rivals = found, [name]
     if len(rivals) > 1:
-        return {}, [BadCase(id, f"{', '.join(rivals)}: {len(rivals)} series of {id} hold the contoured frames; leave one there")]
+        return {}, [
+            BadCase(id, f"{', '.join(rivals)}: {len(rivals)} series of {id} hold the contoured frames; leave one there")
+        ]
     broken = {case.id for case in bad}
     for number in sorted(wanted - best.keys()):
         if f"{id}_{number:04d}" not in broken:
@@ -151,7 +160,9 @@ def _outside(frame: Frame) -> str | None:
     share = pixels / np.count_nonzero(inner)
     if pixels <= OUTSIDE_PIXELS or share <= OUTSIDE_SHARE:
         return None
-    return f"{frame.inner}: {pixels} pixels ({share:.0%}) of the endocardium lie outside the epicardium {frame.outer.name}"
+    return (
+        f"{frame.inner}: {pixels} pixels ({share:.0%}) of the endocardium lie outside the epicardium {frame.outer.name}"
+    )
 
 
 def _without_gaps(frames: list[Frame]) -> list[list[Frame]]:

@@ -22,7 +22,12 @@ _FRAME = re.compile(r"IM-(\d+)-(\d+)", re.IGNORECASE)
 # The training third of the MICCAI 2009 challenge; the rest were validation and online test.
 TRAINING = frozenset(
     f"SC-{kind}-{number:02d}"
-    for kind, numbers in {"HF-I": (1, 2, 4, 40), "HF-NI": (3, 4, 34, 36), "HYP": (1, 3, 38, 40), "N": (2, 3, 40)}.items()
+    for kind, numbers in {
+        "HF-I": (1, 2, 4, 40),
+        "HF-NI": (3, 4, 34, 36),
+        "HYP": (1, 3, 38, 40),
+        "N": (2, 3, 40),
+    }.items()
     for number in numbers
 )
 # Layout C keeps all series of a patient in one folder: the short-axis one that the contours belong to, by patient.
@@ -134,7 +139,9 @@ def _read_patient_table(folder: Path) -> dict[str, str]:
     """PatientID -> padded OriginalID."""
     found = sorted(folder.rglob(PATIENT_TABLE))
     if not found:
-        raise ValueError(f"{folder}: no {PATIENT_TABLE}, which tells which contours belong to SCD... folders; put it there")
+        raise ValueError(
+            f"{folder}: no {PATIENT_TABLE}, which tells which contours belong to SCD... folders; put it there"
+        )
     path = found[0]
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
@@ -146,6 +153,8 @@ def _read_patient_table(folder: Path) -> dict[str, str]:
         match = _PATIENT.fullmatch((row.get("OriginalID") or "").strip())
         patient = (row.get("PatientID") or "").strip().upper()
         if not match or not patient:
-            raise ValueError(f"{path}, line {line}: expected PatientID and OriginalID like SCD0000101, SC-HF-I-1; got {row}")
+            raise ValueError(
+                f"{path}, line {line}: expected PatientID and OriginalID like SCD0000101, SC-HF-I-1; got {row}"
+            )
         originals[patient] = _padded(match)
     return originals

@@ -38,9 +38,19 @@ if TYPE_CHECKING:
     import SimpleITK
 
 ORGANS = {  # the values of the official labels
-    **{"spleen": 1, "right_kidney": 2, "left_kidney": 3, "gallbladder": 4, "esophagus": 5, "liver": 6, "stomach": 7, "aorta": 8},
-    **{"inferior_vena_cava": 9, "portal_and_splenic_vein": 10, "pancreas": 11},
-    **{"right_adrenal_gland": 12, "left_adrenal_gland": 13},
+    "spleen": 1,
+    "right_kidney": 2,
+    "left_kidney": 3,
+    "gallbladder": 4,
+    "esophagus": 5,
+    "liver": 6,
+    "stomach": 7,
+    "aorta": 8,
+    "inferior_vena_cava": 9,
+    "portal_and_splenic_vein": 10,
+    "pancreas": 11,
+    "right_adrenal_gland": 12,
+    "left_adrenal_gland": 13,
 }
 EIGHT = ("spleen", "right_kidney", "left_kidney", "gallbladder", "liver", "stomach", "aorta", "pancreas")
 TEST_SCANS = tuple(f"img{number:04d}" for number in (1, 2, 3, 4, 8, 22, 25, 29, 32, 35, 36, 38))
@@ -69,12 +79,16 @@ def convert(
         OSError: reading or writing failed, a full disk for instance. Nothing half-written is left.
     """
     recipe = make_recipe(organs, protocol == "paper")
-    return convert_dataset(recipe, source, dataset_id, size, test, seed, protocol, processes, skip_bad, {"organs": organs})
+    return convert_dataset(
+        recipe, source, dataset_id, size, test, seed, protocol, processes, skip_bad, {"organs": organs}
+    )
 
 
 def add_arguments(parser: argparse._ArgumentGroup) -> None:
     """This data set's own options."""
-    parser.add_argument("--organs", type=int, choices=(8, 13), default=8, help="how many organs are labels (default: 8)")
+    parser.add_argument(
+        "--organs", type=int, choices=(8, 13), default=8, help="how many organs are labels (default: 8)"
+    )
 
 
 def options(args: argparse.Namespace) -> dict[str, int]:
@@ -91,7 +105,9 @@ def find_cases(in_fold_0: bool, folder: Path) -> tuple[list[Case], list[BadCase]
     images, labels = find_root(folder, ("img",), ("label",), "Synapse", LAYOUT)
     pairs, bad = pair_up(by_id(list_files(images, ENDINGS), _scan), by_id(list_files(labels, ENDINGS), _scan))
     if in_fold_0 and not pairs.keys() & set(TEST_SCANS):
-        raise ValueError(f"{images}: none of the papers' test scans ({', '.join(TEST_SCANS)}); leave out --protocol paper")
+        raise ValueError(
+            f"{images}: none of the papers' test scans ({', '.join(TEST_SCANS)}); leave out --protocol paper"
+        )
     cases = [Case(id, id, *pair, test=not in_fold_0 and id in TEST_SCANS) for id, pair in pairs.items()]
     unlabelled = images.parent.parent / "Testing" / "img"
     if unlabelled.is_dir():
@@ -110,7 +126,9 @@ def read_case(values: tuple[int, ...], case: Case) -> tuple["SimpleITK.Image", "
     array = sitk.GetArrayViewFromImage(labels)
     unknown = sorted(set(np.unique(array).tolist()) - {0, *ORGANS.values()})
     if unknown:
-        raise ValueError(f"{case.mask}: holds the values {', '.join(f'{value:g}' for value in unknown[:5])}; expected 0 to 13")
+        raise ValueError(
+            f"{case.mask}: holds the values {', '.join(f'{value:g}' for value in unknown[:5])}; expected 0 to 13"
+        )
     renumber = np.zeros(max(ORGANS.values()) + 1, np.uint8)
     renumber[list(values)] = range(1, len(values) + 1)
     renumbered = sitk.GetImageFromArray(renumber[array.astype(np.uint8)])

@@ -39,7 +39,9 @@ def find_target(dataset_id: int, name: str) -> Target:
         if path.is_dir() and path.name.startswith(prefix)
     ]
     if taken:
-        raise ValueError(f"-d {dataset_id} is in use: {', '.join(map(str, taken))}; choose another -d, or delete what is there")
+        raise ValueError(
+            f"-d {dataset_id} is in use: {', '.join(map(str, taken))}; choose another -d, or delete what is there"
+        )
     return Target(raw, preprocessed, dataset_id, f"{prefix}_{name}")
 
 

@@ -42,7 +42,9 @@ def measure(id: str, image: Pixels, labels: Pixels | None, classes: Mapping[str,
     if labels is None:
         return CaseFacts(id, size, None)
     counts = np.bincount(_array(labels).ravel(), minlength=256) / max(1, np.prod(size))
-    return CaseFacts(id, size, float(counts[1:].sum()), tuple(float(counts[list(values)].sum()) for values in classes.values()))
+    return CaseFacts(
+        id, size, float(counts[1:].sum()), tuple(float(counts[list(values)].sum()) for values in classes.values())
+    )
 
 
 def _verify(recipe: Recipe, case: Case) -> CaseFacts | BadCase:
@@ -96,7 +98,10 @@ def _unique(cases: list[Case]) -> tuple[list[Case], list[BadCase]]:
         same.setdefault(case.id.casefold(), []).append(case)
     unique = [group[0] for group in same.values() if len(group) == 1]
     doubles = [
-        BadCase(group[0].id, f"the id {group[0].id} occurs {len(group)} times: {', '.join(str(case.image) for case in group)}")
+        BadCase(
+            group[0].id,
+            f"the id {group[0].id} occurs {len(group)} times: {', '.join(str(case.image) for case in group)}",
+        )
         for group in same.values()
         if len(group) > 1
     ]

@@ -27,7 +27,13 @@ def label_path(folder: Path, part: str, case_id: str, file_ending: str) -> Path:
 
 
 def write_cases(
-    folder: Path, part: str, cases: Sequence[Case], recipe: Recipe, size: tuple[int, int] | None, crop: bool, workers: Workers
+    folder: Path,
+    part: str,
+    cases: Sequence[Case],
+    recipe: Recipe,
+    size: tuple[int, int] | None,
+    crop: bool,
+    workers: Workers,
 ) -> list[CaseFacts]:
     """Write images{part} and labels{part}; returns what was written, measured.
 

@@ -13,7 +13,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is first 
 if not Path("/dev/nvidiactl").exists():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 sys.path.insert(0, str(Path(__file__).parent))
-sys.path.append(str(Path(__file__).parents[1]))  # processes that a test starts find its module as pytest names it, from here
+sys.path.append(
+    str(Path(__file__).parents[1])
+)  # processes that a test starts find its module as pytest names it, from here
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -50,11 +50,16 @@ def test_rooms_know_only_lower_rooms(room):
         if parts[0] == "nnunet_mamba" and len(parts) > 1 and parts[1] in MAY_IMPORT:
             assert parts[1] in MAY_IMPORT[room] | {room}, f"{room}/{file} imports {module}"
         if room in WITHOUT_NNUNET:
-            assert parts[0] not in ("nnunetv2", "batchgenerators", "batchgeneratorsv2"), f"{room}/{file} imports {module}"
+            assert parts[0] not in ("nnunetv2", "batchgenerators", "batchgeneratorsv2"), (
+                f"{room}/{file} imports {module}"
+            )
 
 
 def test_every_room_has_its_rule():
-    rooms = {path.parent.name for path in (ROOT / "nnunet_mamba").glob("*/__init__.py")} | {"trainers", "dataset_conversion"}
+    rooms = {path.parent.name for path in (ROOT / "nnunet_mamba").glob("*/__init__.py")} | {
+        "trainers",
+        "dataset_conversion",
+    }
     assert rooms == set(MAY_IMPORT)
 
 
@@ -69,8 +74,15 @@ def test_every_file_is_of_the_oldest_python_promised():
     """The grammar of Python 3.10; what setup.cfg promises is what its classifiers list."""
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg")
-    listed = [line.split(" :: ")[-1] for line in setup["metadata"]["classifiers"].splitlines() if "Python :: 3." in line]
-    assert setup["options"]["python_requires"] == f">={listed[0]}" == ">=3.10" and listed == ["3.10", "3.11", "3.12", "3.13"]
+    listed = [
+        line.split(" :: ")[-1] for line in setup["metadata"]["classifiers"].splitlines() if "Python :: 3." in line
+    ]
+    assert setup["options"]["python_requires"] == f">={listed[0]}" == ">=3.10" and listed == [
+        "3.10",
+        "3.11",
+        "3.12",
+        "3.13",
+    ]
     files = [path for path in ROOT.rglob("*.py") if not {".venv", "build"} & set(path.relative_to(ROOT).parts)]
     assert len(files) > 100
     for path in files:

@@ -60,8 +60,21 @@ def test_spawned_workers_find_trainers_too():
 
 
 def test_wheel_holds_the_pth_and_every_room(tmp_path):
-    pip = [sys.executable, "-m", "pip", "wheel", str(ROOT), "--no-deps", "--no-build-isolation", "-q", "-w", str(tmp_path)]
-    if subprocess.run([sys.executable, "-c", "import setuptools.command.editable_wheel"], capture_output=True).returncode:
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        str(ROOT),
+        "--no-deps",
+        "--no-build-isolation",
+        "-q",
+        "-w",
+        str(tmp_path),
+    ]
+    if subprocess.run(
+        [sys.executable, "-c", "import setuptools.command.editable_wheel"], capture_output=True
+    ).returncode:
         pip.remove("--no-build-isolation")
     subprocess.run(pip, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")

@@ -7,16 +7,27 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted(
-    path for folder in ("nnunet_mamba", "trainers", "dataset_conversion", "benchmarks") for path in (ROOT / folder).rglob("*.py")
+    path
+    for folder in ("nnunet_mamba", "trainers", "dataset_conversion", "benchmarks")
+    for path in (ROOT / folder).rglob("*.py")
 )
 NEVER = {
-    *(f"{module}.{name}" for module in ("pickle", "dill", "cloudpickle", "marshal") for name in ("load", "loads", "Unpickler")),
+    *(
+        f"{module}.{name}"
+        for module in ("pickle", "dill", "cloudpickle", "marshal")
+        for name in ("load", "loads", "Unpickler")
+    ),
     *("joblib.load", "shelve.open", "pandas.read_pickle", "yaml.load", "yaml.unsafe_load", "yaml.full_load"),
     *("eval", "exec", "compile", "os.system", "os.popen"),
     *("batchgenerators.utilities.file_and_folder_operations.load_pickle", "torch.hub.load", "torch.jit.load"),
 }
 ONLY_WITH = {"torch.load": ("weights_only", True)}
-NEVER_WITH = {"numpy.load": "allow_pickle", "subprocess.run": "shell", "subprocess.Popen": "shell", "subprocess.check_output": "shell"}
+NEVER_WITH = {
+    "numpy.load": "allow_pickle",
+    "subprocess.run": "shell",
+    "subprocess.Popen": "shell",
+    "subprocess.check_output": "shell",
+}
 
 
 def full_names(tree):
@@ -24,7 +35,10 @@ def full_names(tree):
     names = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            names |= {alias.asname or alias.name.split(".")[0]: alias.name if alias.asname else alias.name.split(".")[0] for alias in node.names}
+            names |= {
+                alias.asname or alias.name.split(".")[0]: alias.name if alias.asname else alias.name.split(".")[0]
+                for alias in node.names
+            }
         elif isinstance(node, ast.ImportFrom):
             names |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
     return names
@@ -83,7 +97,13 @@ def test_this_test_sees(source):
 
 
 @pytest.mark.parametrize(
-    "source", ["import torch\ntorch.load('x', weights_only=True)", "import numpy as np\nnp.load('x')", "network.eval()", "import re\nre.compile('x')"]
+    "source",
+    [
+        "import torch\ntorch.load('x', weights_only=True)",
+        "import numpy as np\nnp.load('x')",
+        "network.eval()",
+        "import re\nre.compile('x')",
+    ],
 )
 def test_this_test_lets_pass(source):
     assert list(offences(source)) == []

@@ -11,7 +11,18 @@ import nnunet_mamba
 
 STOCK = "import nnunetv2.inference.predict_from_raw_data, nnunetv2.training.nnUNetTrainer.nnUNetTrainer"
 # imported where they are used, or never by a training or a prediction
-LATER = ("numba", "llvmlite", "triton", "optuna", "timm", "torchvision", "filelock", "matplotlib.pyplot", "onnx", "tqdm")
+LATER = (
+    "numba",
+    "llvmlite",
+    "triton",
+    "optuna",
+    "timm",
+    "torchvision",
+    "filelock",
+    "matplotlib.pyplot",
+    "onnx",
+    "tqdm",
+)
 ENGINES = ("cpu", "_cpu_kernels", "_simd", "triton_engine", "mamba_ssm_engine", "contest")
 
 
@@ -56,6 +67,9 @@ def test_the_modules_of_the_plugin_itself():
     code = "import os, sys; before = set(sys.modules); import nnunet_mamba.nnunet_plugin; print(sorted(set(sys.modules) - before))"
     root = str(Path(nnunet_mamba.__file__).parents[1])
     result = subprocess.run(
-        [sys.executable, "-S", "-c", f"import sys; sys.path.insert(0, {root!r}); {code}"], capture_output=True, text=True, check=True
+        [sys.executable, "-S", "-c", f"import sys; sys.path.insert(0, {root!r}); {code}"],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert result.stdout.strip() == "['nnunet_mamba', 'nnunet_mamba.nnunet_plugin']"

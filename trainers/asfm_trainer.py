@@ -11,7 +11,14 @@ from nnunet_mamba.trainers.robust_trainer import RobustTrainer
 class nnUNetTrainerASFM(RobustTrainer):
     """nnU-Net as it is, 2-D or 3-D, with `ASFMLoss` (Nguyen et al. 2025) in place of Dice and cross entropy."""
 
-    def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict, device: torch.device = torch.device("cuda")):
+    def __init__(
+        self,
+        plans: dict,
+        configuration: str,
+        fold: int,
+        dataset_json: dict,
+        device: torch.device = torch.device("cuda"),
+    ):
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.asfm_alpha = 0.25
 
@@ -23,7 +30,14 @@ class nnUNetTrainerASFM(RobustTrainer):
 class nnUNetTrainerASFM_5epochs(nnUNetTrainerASFM):
     """nnUNetTrainerASFM for 5 epochs."""
 
-    def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict, device: torch.device = torch.device("cuda")):
+    def __init__(
+        self,
+        plans: dict,
+        configuration: str,
+        fold: int,
+        dataset_json: dict,
+        device: torch.device = torch.device("cuda"),
+    ):
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.num_epochs = 5
 
@@ -31,7 +45,14 @@ class nnUNetTrainerASFM_5epochs(nnUNetTrainerASFM):
 class nnUNetTrainerASFM_50epochs(nnUNetTrainerASFM):
     """nnUNetTrainerASFM for 50 epochs."""
 
-    def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict, device: torch.device = torch.device("cuda")):
+    def __init__(
+        self,
+        plans: dict,
+        configuration: str,
+        fold: int,
+        dataset_json: dict,
+        device: torch.device = torch.device("cuda"),
+    ):
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.num_epochs = 50
 
@@ -39,6 +60,13 @@ class nnUNetTrainerASFM_50epochs(nnUNetTrainerASFM):
 class nnUNetTrainerASFM_250epochs(nnUNetTrainerASFM):
     """nnUNetTrainerASFM for 250 epochs."""
 
-    def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict, device: torch.device = torch.device("cuda")):
+    def __init__(
+        self,
+        plans: dict,
+        configuration: str,
+        fold: int,
+        dataset_json: dict,
+        device: torch.device = torch.device("cuda"),
+    ):
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.num_epochs = 250

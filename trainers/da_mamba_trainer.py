@@ -22,7 +22,14 @@ class DAMambaTrainer(MambaTrainer):
 
     num_outputs = 3
 
-    def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict, device: torch.device = torch.device("cuda")):
+    def __init__(
+        self,
+        plans: dict,
+        configuration: str,
+        fold: int,
+        dataset_json: dict,
+        device: torch.device = torch.device("cuda"),
+    ):
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.initial_lr = 1e-3
         self.weight_decay = 0.0
@@ -59,7 +66,14 @@ class DAMambaTrainer(MambaTrainer):
 class DAMambaTrainer_5epochs(DAMambaTrainer):
     """DAMambaTrainer for 5 epochs."""
 
-    def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict, device: torch.device = torch.device("cuda")):
+    def __init__(
+        self,
+        plans: dict,
+        configuration: str,
+        fold: int,
+        dataset_json: dict,
+        device: torch.device = torch.device("cuda"),
+    ):
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.num_epochs = 5
 
@@ -67,7 +81,14 @@ class DAMambaTrainer_5epochs(DAMambaTrainer):
 class DAMambaTrainer_50epochs(DAMambaTrainer):
     """DAMambaTrainer for 50 epochs."""
 
-    def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict, device: torch.device = torch.device("cuda")):
+    def __init__(
+        self,
+        plans: dict,
+        configuration: str,
+        fold: int,
+        dataset_json: dict,
+        device: torch.device = torch.device("cuda"),
+    ):
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.num_epochs = 50
 
@@ -75,7 +96,14 @@ class DAMambaTrainer_50epochs(DAMambaTrainer):
 class DAMambaTrainer_250epochs(DAMambaTrainer):
     """DAMambaTrainer for 250 epochs."""
 
-    def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict, device: torch.device = torch.device("cuda")):
+    def __init__(
+        self,
+        plans: dict,
+        configuration: str,
+        fold: int,
+        dataset_json: dict,
+        device: torch.device = torch.device("cuda"),
+    ):
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.num_epochs = 250
 
@@ -83,7 +111,14 @@ class DAMambaTrainer_250epochs(DAMambaTrainer):
 class DAMambaTrainer_demo(DAMambaTrainer):
     """DAMambaTrainer for the minutes of `nnunet_mamba demo`: five epochs of 16 iterations."""
 
-    def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict, device: torch.device = torch.device("cuda")):
+    def __init__(
+        self,
+        plans: dict,
+        configuration: str,
+        fold: int,
+        dataset_json: dict,
+        device: torch.device = torch.device("cuda"),
+    ):
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.num_epochs = 5
         self.num_iterations_per_epoch = 16

@@ -21,7 +21,14 @@ class DermoMambaTrainer(GuidedTraining, MambaTrainer):
 
     num_outputs = 5  # with deep supervision
 
-    def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict, device: torch.device = torch.device("cuda")):
+    def __init__(
+        self,
+        plans: dict,
+        configuration: str,
+        fold: int,
+        dataset_json: dict,
+        device: torch.device = torch.device("cuda"),
+    ):
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.enable_deep_supervision = False
         self.initial_lr = 1e-4
@@ -54,7 +61,14 @@ class DermoMambaTrainer(GuidedTraining, MambaTrainer):
 class DermoMambaTrainer_5epochs(DermoMambaTrainer):
     """DermoMambaTrainer for 5 epochs."""
 
-    def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict, device: torch.device = torch.device("cuda")):
+    def __init__(
+        self,
+        plans: dict,
+        configuration: str,
+        fold: int,
+        dataset_json: dict,
+        device: torch.device = torch.device("cuda"),
+    ):
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.num_epochs = 5
 
@@ -62,7 +76,14 @@ class DermoMambaTrainer_5epochs(DermoMambaTrainer):
 class DermoMambaTrainer_50epochs(DermoMambaTrainer):
     """DermoMambaTrainer for 50 epochs."""
 
-    def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict, device: torch.device = torch.device("cuda")):
+    def __init__(
+        self,
+        plans: dict,
+        configuration: str,
+        fold: int,
+        dataset_json: dict,
+        device: torch.device = torch.device("cuda"),
+    ):
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.num_epochs = 50
 
@@ -70,6 +91,13 @@ class DermoMambaTrainer_50epochs(DermoMambaTrainer):
 class DermoMambaTrainer_250epochs(DermoMambaTrainer):
     """DermoMambaTrainer for 250 epochs."""
 
-    def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict, device: torch.device = torch.device("cuda")):
+    def __init__(
+        self,
+        plans: dict,
+        configuration: str,
+        fold: int,
+        dataset_json: dict,
+        device: torch.device = torch.device("cuda"),
+    ):
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.num_epochs = 250

@@ -79,8 +79,12 @@ class FiniteSteps(nnUNetTrainer):
 
 def _finite(optimizer: Optimizer) -> bool:
     """Whether all gradients are; each tensor's sum is not where one of its numbers is not."""
-    gradients = [weight.grad for group in optimizer.param_groups for weight in group["params"] if weight.grad is not None]
-    return not gradients or bool(torch.stack([gradient.sum(dtype=torch.float32) for gradient in gradients]).isfinite().all())
+    gradients = [
+        weight.grad for group in optimizer.param_groups for weight in group["params"] if weight.grad is not None
+    ]
+    return not gradients or bool(
+        torch.stack([gradient.sum(dtype=torch.float32) for gradient in gradients]).isfinite().all()
+    )
 
 
 def _with_finite_losses(outputs: list[dict]) -> list[dict]:

@@ -11,7 +11,14 @@ from nnunet_mamba.trainers.robust_trainer import RobustTrainer
 class GuidedTraining(RobustTrainer):
     """A trainer with `GuideFusionLoss`, whose distances to boundaries are computed while the network runs."""
 
-    def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict, device: torch.device = torch.device("cuda")):
+    def __init__(
+        self,
+        plans: dict,
+        configuration: str,
+        fold: int,
+        dataset_json: dict,
+        device: torch.device = torch.device("cuda"),
+    ):
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.guidance = "pixel"
 
@@ -46,7 +53,14 @@ class nnUNetTrainerGuideFusion(GuidedTraining):
 class nnUNetTrainerGuideFusion_5epochs(nnUNetTrainerGuideFusion):
     """nnUNetTrainerGuideFusion for 5 epochs."""
 
-    def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict, device: torch.device = torch.device("cuda")):
+    def __init__(
+        self,
+        plans: dict,
+        configuration: str,
+        fold: int,
+        dataset_json: dict,
+        device: torch.device = torch.device("cuda"),
+    ):
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.num_epochs = 5
 
@@ -54,7 +68,14 @@ class nnUNetTrainerGuideFusion_5epochs(nnUNetTrainerGuideFusion):
 class nnUNetTrainerGuideFusion_50epochs(nnUNetTrainerGuideFusion):
     """nnUNetTrainerGuideFusion for 50 epochs."""
 
-    def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict, device: torch.device = torch.device("cuda")):
+    def __init__(
+        self,
+        plans: dict,
+        configuration: str,
+        fold: int,
+        dataset_json: dict,
+        device: torch.device = torch.device("cuda"),
+    ):
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.num_epochs = 50
 
@@ -62,6 +83,13 @@ class nnUNetTrainerGuideFusion_50epochs(nnUNetTrainerGuideFusion):
 class nnUNetTrainerGuideFusion_250epochs(nnUNetTrainerGuideFusion):
     """nnUNetTrainerGuideFusion for 250 epochs."""
 
-    def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict, device: torch.device = torch.device("cuda")):
+    def __init__(
+        self,
+        plans: dict,
+        configuration: str,
+        fold: int,
+        dataset_json: dict,
+        device: torch.device = torch.device("cuda"),
+    ):
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.num_epochs = 250

@@ -19,7 +19,14 @@ class MambaTrainer(RobustTrainer):
     (`_build_loss`) and of which sizes the outputs are (`_get_deep_supervision_scales`); nnU-Net does the rest.
     """
 
-    def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict, device: torch.device = torch.device("cuda")):
+    def __init__(
+        self,
+        plans: dict,
+        configuration: str,
+        fold: int,
+        dataset_json: dict,
+        device: torch.device = torch.device("cuda"),
+    ):
         _check_2d(type(self).__name__, plans, configuration)
         super().__init__(plans, configuration, fold, dataset_json, device)
         # An epoch on a CPU is long, and these checkpoints are small: write them often, and say where the training is.

@@ -21,7 +21,14 @@ class OneTraining(nnUNetTrainer):
         OSError: the folder cannot be written to.
     """
 
-    def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict, device: torch.device = torch.device("cuda")):
+    def __init__(
+        self,
+        plans: dict,
+        configuration: str,
+        fold: int,
+        dataset_json: dict,
+        device: torch.device = torch.device("cuda"),
+    ):
         first = not (distributed.is_available() and distributed.is_initialized()) or distributed.get_rank() == 0
         if first:
             take(results_folder(type(self).__name__, plans, configuration, fold))

@@ -23,7 +23,14 @@ class SliceMambaSupernetTrainer(SliceMambaRecipe):
     the checkpoints lists them.
     """
 
-    def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict, device: torch.device = torch.device("cuda")):
+    def __init__(
+        self,
+        plans: dict,
+        configuration: str,
+        fold: int,
+        dataset_json: dict,
+        device: torch.device = torch.device("cuda"),
+    ):
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.path_seed = 0
 
@@ -88,7 +95,14 @@ class SliceMambaSupernetTrainer(SliceMambaRecipe):
 class SliceMambaSupernetTrainer_5epochs(SliceMambaSupernetTrainer):
     """SliceMambaSupernetTrainer for 5 epochs."""
 
-    def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict, device: torch.device = torch.device("cuda")):
+    def __init__(
+        self,
+        plans: dict,
+        configuration: str,
+        fold: int,
+        dataset_json: dict,
+        device: torch.device = torch.device("cuda"),
+    ):
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.num_epochs = 5
 
@@ -96,7 +110,14 @@ class SliceMambaSupernetTrainer_5epochs(SliceMambaSupernetTrainer):
 class SliceMambaSupernetTrainer_50epochs(SliceMambaSupernetTrainer):
     """SliceMambaSupernetTrainer for 50 epochs."""
 
-    def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict, device: torch.device = torch.device("cuda")):
+    def __init__(
+        self,
+        plans: dict,
+        configuration: str,
+        fold: int,
+        dataset_json: dict,
+        device: torch.device = torch.device("cuda"),
+    ):
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.num_epochs = 50
 
@@ -104,6 +125,13 @@ class SliceMambaSupernetTrainer_50epochs(SliceMambaSupernetTrainer):
 class SliceMambaSupernetTrainer_250epochs(SliceMambaSupernetTrainer):
     """SliceMambaSupernetTrainer for 250 epochs."""
 
-    def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict, device: torch.device = torch.device("cuda")):
+    def __init__(
+        self,
+        plans: dict,
+        configuration: str,
+        fold: int,
+        dataset_json: dict,
+        device: torch.device = torch.device("cuda"),
+    ):
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.num_epochs = 250

@@ -25,7 +25,14 @@ class SliceMambaRecipe(MambaTrainer):
     began; here it falls once, over the whole training.
     """
 
-    def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict, device: torch.device = torch.device("cuda")):
+    def __init__(
+        self,
+        plans: dict,
+        configuration: str,
+        fold: int,
+        dataset_json: dict,
+        device: torch.device = torch.device("cuda"),
+    ):
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.enable_deep_supervision = False
         self.initial_lr = 1e-3
@@ -51,7 +58,14 @@ class SliceMambaTrainer(SliceMambaRecipe):
     Plans may ask for a network of another size: `nnunet_mamba plan --network slicemamba --dims ...` writes such plans.
     """
 
-    def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict, device: torch.device = torch.device("cuda")):
+    def __init__(
+        self,
+        plans: dict,
+        configuration: str,
+        fold: int,
+        dataset_json: dict,
+        device: torch.device = torch.device("cuda"),
+    ):
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.slicing = None  # a pair (h, w) for each block; None: as searched
 
@@ -123,7 +137,14 @@ def sizes_in_plans(configuration_manager: ConfigurationManager) -> dict:
 class SliceMambaTrainer_5epochs(SliceMambaTrainer):
     """SliceMambaTrainer for 5 epochs."""
 
-    def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict, device: torch.device = torch.device("cuda")):
+    def __init__(
+        self,
+        plans: dict,
+        configuration: str,
+        fold: int,
+        dataset_json: dict,
+        device: torch.device = torch.device("cuda"),
+    ):
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.num_epochs = 5
 
@@ -131,7 +152,14 @@ class SliceMambaTrainer_5epochs(SliceMambaTrainer):
 class SliceMambaTrainer_50epochs(SliceMambaTrainer):
     """SliceMambaTrainer for 50 epochs."""
 
-    def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict, device: torch.device = torch.device("cuda")):
+    def __init__(
+        self,
+        plans: dict,
+        configuration: str,
+        fold: int,
+        dataset_json: dict,
+        device: torch.device = torch.device("cuda"),
+    ):
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.num_epochs = 50
 
@@ -139,6 +167,13 @@ class SliceMambaTrainer_50epochs(SliceMambaTrainer):
 class SliceMambaTrainer_250epochs(SliceMambaTrainer):
     """SliceMambaTrainer for 250 epochs."""
 
-    def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict, device: torch.device = torch.device("cuda")):
+    def __init__(
+        self,
+        plans: dict,
+        configuration: str,
+        fold: int,
+        dataset_json: dict,
+        device: torch.device = torch.device("cuda"),
+    ):
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.num_epochs = 250

@@ -30,9 +30,7 @@ class AxialDepthwiseChain(nn.Module):
     def __init__(self, dim: int, dilation: int, kernel_size: int = 7):
         super().__init__()
         reach = dilation * (kernel_size // 2)
-        self.horizontal = nn.Conv2d(
-            dim, dim, (1, kernel_size), padding=(0, reach), dilation=dilation, groups=dim
-        )
+        self.horizontal = nn.Conv2d(dim, dim, (1, kernel_size), padding=(0, reach), dilation=dilation, groups=dim)
         self.vertical = nn.Conv2d(dim, dim, (kernel_size, 1), padding=(reach, 0), dilation=dilation, groups=dim)
         self.square = nn.Conv2d(dim, dim, 3, padding=dilation, dilation=dilation, groups=dim)
 

@@ -14,7 +14,9 @@ class ChannelGate(nn.Module):
     def __init__(self, channels: int, reduction: int):
         super().__init__()
         self.mlp = nn.Sequential(
-            nn.Linear(channels, channels // reduction), nn.ReLU(inplace=True), nn.Linear(channels // reduction, channels)
+            nn.Linear(channels, channels // reduction),
+            nn.ReLU(inplace=True),
+            nn.Linear(channels // reduction, channels),
         )
 
     def forward(self, x: Tensor) -> Tensor:

@@ -16,7 +16,13 @@ class SelectiveKernelConv(nn.Module):
     """
 
     def __init__(
-        self, channels: int, kernel_size: int, branches: int = 2, groups: int = 16, reduction: int = 4, min_dim: int = 32
+        self,
+        channels: int,
+        kernel_size: int,
+        branches: int = 2,
+        groups: int = 16,
+        reduction: int = 4,
+        min_dim: int = 32,
     ):
         super().__init__()
         squeezed = max(channels // reduction, min_dim)

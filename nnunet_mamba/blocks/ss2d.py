@@ -55,7 +55,9 @@ class SS2D(nn.Module):
         x = x.flatten(1, 2)
         into_scan, into_gate = self.in_proj.weight.chunk(2)
         z = linear(x, into_gate)
-        x = _project(into_scan, x.transpose(1, 2)).unflatten(2, (height, width))  # channels first, as the scan wants them
+        x = _project(into_scan, x.transpose(1, 2)).unflatten(
+            2, (height, width)
+        )  # channels first, as the scan wants them
         x = silu(self.conv2d(x)).flatten(2)
         y = self._scan(x, self.orders(height, width, x.device))
         y = self.out_norm(y.transpose(1, 2))

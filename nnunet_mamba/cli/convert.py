@@ -9,7 +9,9 @@ from nnunet_mamba.dataset_conversion.registry import CONVERTERS
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The data set's name; what follows it is parsed with the options of that data set."""
     parser.add_argument("dataset", metavar="DATASET", help=f"one of: {', '.join(sorted(CONVERTERS))}")
-    parser.add_argument("options", nargs=argparse.REMAINDER, metavar="...", help="its options: DATASET --help lists them")
+    parser.add_argument(
+        "options", nargs=argparse.REMAINDER, metavar="...", help="its options: DATASET --help lists them"
+    )
 
 
 def run(args: argparse.Namespace) -> None:

@@ -16,7 +16,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where everything is written; a demo that was interrupted there continues (default: ./nnunet_mamba_demo)",
     )
     parser.add_argument(
-        "--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="what trains and predicts (default: auto)"
+        "--device",
+        choices=("auto", "cpu", "cuda", "mps"),
+        default="auto",
+        help="what trains and predicts (default: auto)",
     )
 
 

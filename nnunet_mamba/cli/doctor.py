@@ -100,7 +100,9 @@ def _torchvision(built_for: str) -> Finding:
         import torchvision
     except (ImportError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
-        return Finding("torchvision", f"cannot be imported ({reason})", "install torch and torchvision together, of one build")
+        return Finding(
+            "torchvision", f"cannot be imported ({reason})", "install torch and torchvision together, of one build"
+        )
     if not getattr(torchvision.version, "cuda", None) and not getattr(torchvision.version, "hip", None):
         state = f"{torchvision.__version__} without GPU operators beside torch for {built_for}"
         return Finding("torchvision", state, "install torch and torchvision together, of one build")
@@ -128,7 +130,9 @@ def _engines() -> Iterator[Finding]:
         else:
             finite = bool(result.isfinite().all())
             fix = "" if finite else f"set {scan.VARIABLE}=torch, and report this"
-            yield Finding(f"scan on {device}", f"engine '{name}', {why}" if finite else f"engine '{name}' gives {result}", fix)
+            yield Finding(
+                f"scan on {device}", f"engine '{name}', {why}" if finite else f"engine '{name}' gives {result}", fix
+            )
 
 
 def _trainers() -> Finding:
@@ -138,7 +142,9 @@ def _trainers() -> Finding:
         return Finding("nnU-Net finds trainers", f"yes, {TRAINER} and the others")
     reason = (done.stderr.strip().splitlines() or ["not found"])[-1]
     if VARIABLE in os.environ and FOLDER in os.environ[VARIABLE].split(os.pathsep):
-        return Finding("nnU-Net finds trainers", f"no: {reason}", "reinstall nnunet-mamba into the environment of nnU-Net")
+        return Finding(
+            "nnU-Net finds trainers", f"no: {reason}", "reinstall nnunet-mamba into the environment of nnU-Net"
+        )
     return Finding(
         "nnU-Net finds trainers", f"no: {reason}", f"this Python does not read .pth files: set {VARIABLE}={FOLDER}"
     )

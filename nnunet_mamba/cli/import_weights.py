@@ -7,11 +7,17 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to read and for which network to write."""
-    parser.add_argument("source", choices=("vmamba",), help="where the weights are from: vmamba, its VSSM as first released")
+    parser.add_argument(
+        "source", choices=("vmamba",), help="where the weights are from: vmamba, its VSSM as first released"
+    )
     parser.add_argument("file", metavar="FILE", help="the checkpoint, such as that of VMamba-tiny (96 channels)")
-    parser.add_argument("-o", dest="output", required=True, metavar="OUT", help="file to write, for -pretrained_weights OUT")
+    parser.add_argument(
+        "-o", dest="output", required=True, metavar="OUT", help="file to write, for -pretrained_weights OUT"
+    )
     parser.add_argument("--in-channels", type=int, default=3, metavar="N", help="channels of the images (default: 3)")
-    parser.add_argument("--supernet", action="store_true", help="for SliceMambaSupernetTrainer instead of SliceMambaTrainer")
+    parser.add_argument(
+        "--supernet", action="store_true", help="for SliceMambaSupernetTrainer instead of SliceMambaTrainer"
+    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -60,5 +66,7 @@ def _read(file: Path) -> dict:
     weights = loaded.get("model", loaded) if isinstance(loaded, dict) else None
     tensors = {name: value for name, value in (weights or {}).items() if isinstance(value, torch.Tensor)}
     if not tensors:
-        raise ValueError(f"{file}: wanted a checkpoint with a state dict, itself or as its 'model'; got {type(loaded).__name__}")
+        raise ValueError(
+            f"{file}: wanted a checkpoint with a state dict, itself or as its 'model'; got {type(loaded).__name__}"
+        )
     return tensors

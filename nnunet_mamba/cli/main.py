@@ -14,7 +14,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one sub-command; returns the exit status: 0 done, 1 an error that was explained in one line (or what the command
     itself gives), 130 interrupted.
     """
-    parser = argparse.ArgumentParser(prog="nnunet_mamba", description="Mamba segmentation networks for stock nnU-Net v2.")
+    parser = argparse.ArgumentParser(
+        prog="nnunet_mamba", description="Mamba segmentation networks for stock nnU-Net v2."
+    )
     parser.add_argument("--version", action="version", version=f"nnunet_mamba {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name in COMMANDS:

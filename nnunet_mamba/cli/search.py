@@ -11,11 +11,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("-c", dest="configuration", default="2d", help="configuration (default: 2d)")
     what.add_argument("-p", dest="plans", default="nnUNetPlans", help="plans (default: nnUNetPlans)")
     what.add_argument("-tr", dest="trainer", default="SliceMambaSupernetTrainer", help="trainer (default: %(default)s)")
-    what.add_argument("-chk", dest="checkpoint", default="checkpoint_final.pth", help="checkpoint (default: %(default)s)")
+    what.add_argument(
+        "-chk", dest="checkpoint", default="checkpoint_final.pth", help="checkpoint (default: %(default)s)"
+    )
 
     how = parser.add_argument_group("the evolution", "the defaults are the paper's")
     how.add_argument("--population", type=int, default=50, help="candidates a generation (default: 50)")
-    how.add_argument("--generations", type=int, default=20, help="generations, the random first one included (default: 20)")
+    how.add_argument(
+        "--generations", type=int, default=20, help="generations, the random first one included (default: 20)"
+    )
     how.add_argument("--parents", type=int, default=10, help="the best so far, that are bred (default: 10)")
     how.add_argument("--mutants", type=int, default=25, help="mutants a generation (default: 25)")
     how.add_argument("--crossovers", type=int, default=25, help="crossovers a generation (default: 25)")
@@ -30,9 +34,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(with psycopg installed), mysql+pymysql://... (with PyMySQL), or a journal FILE.log on a shared disk. Several searches "
         "on one storage share the work (default: search.db beside the supernet's checkpoint)",
     )
-    where.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="what evaluates (default: auto)")
-    where.add_argument("--tiles", type=int, metavar="N", help="judge by N pieces of patch size (default: all there are)")
-    where.add_argument("--batch-size", type=int, metavar="N", help="tiles evaluated at once (default: the plans' batch size)")
+    where.add_argument(
+        "--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="what evaluates (default: auto)"
+    )
+    where.add_argument(
+        "--tiles", type=int, metavar="N", help="judge by N pieces of patch size (default: all there are)"
+    )
+    where.add_argument(
+        "--batch-size", type=int, metavar="N", help="tiles evaluated at once (default: the plans' batch size)"
+    )
     where.add_argument(
         "--cache",
         type=float,

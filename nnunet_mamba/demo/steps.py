@@ -46,8 +46,24 @@ def command_steps(device: str) -> list[Step]:
         Step(
             "predict",
             f"{TEST_CASES} held-out images",
-            ["nnUNetv2_predict", *data, "-f", "0", "-tr", TRAINER, "-i", f"{RAW}/imagesTs", "-o", PREDICTIONS]
-            + ["-device", device, "-npp", "1", "-nps", "1"],
+            [
+                "nnUNetv2_predict",
+                *data,
+                "-f",
+                "0",
+                "-tr",
+                TRAINER,
+                "-i",
+                f"{RAW}/imagesTs",
+                "-o",
+                PREDICTIONS,
+                "-device",
+                device,
+                "-npp",
+                "1",
+                "-nps",
+                "1",
+            ],
         ),
         Step(
             "evaluate",

@@ -71,7 +71,9 @@ def _check(image: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> None
         raise ValueError(f"overlay: got an image of shape {image.shape} and type {image.dtype}, wanted (H, W, 3) uint8")
     for name, mask in (("truth", truth), ("prediction", prediction)):
         if mask.shape != image.shape[:2]:
-            raise ValueError(f"overlay: the {name} has the shape {mask.shape}, the image {image.shape[:2]}: they must agree")
+            raise ValueError(
+                f"overlay: the {name} has the shape {mask.shape}, the image {image.shape[:2]}: they must agree"
+            )
 
 
 def contact_sheet(cases: Sequence[OverlayCase], path: str | Path, columns: int = 4) -> None:

@@ -87,7 +87,9 @@ class GuideFusionLoss(nn.Module):
         if truth.shape[1] == logits.shape[1]:
             pixelwise = binary_cross_entropy_with_logits(logits, truth, reduction="none").mean(1, keepdim=True)
         else:
-            labels = (truth * torch.arange(1, logits.shape[1], device=truth.device).view(1, -1, *[1] * (truth.dim() - 2))).sum(1)
+            labels = (
+                truth * torch.arange(1, logits.shape[1], device=truth.device).view(1, -1, *[1] * (truth.dim() - 2))
+            ).sum(1)
             pixelwise = cross_entropy(logits, labels.long(), reduction="none")[:, None]
         return mean_over_processes(pixelwise, known)
 

@@ -41,9 +41,7 @@ def soft_counts(
         known = known * weight
     positive, negative = probabilities * known, (1 - probabilities) * known
     return SoftCounts(
-        *pixel_sums(
-            (positive * truth, positive * (1 - truth), negative * truth, negative * (1 - truth)), batch_dice
-        )
+        *pixel_sums((positive * truth, positive * (1 - truth), negative * truth, negative * (1 - truth)), batch_dice)
     )
 
 

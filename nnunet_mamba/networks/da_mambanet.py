@@ -55,9 +55,7 @@ class DAMambaNet(nn.Module):
         )
         self.bottleneck = SelectiveKernelUnit(STAGE_CHANNELS[-1])
         self.gates = nn.ModuleList(ChannelSpatialAttentionGate(channels, channels) for channels in STAGE_CHANNELS)
-        self.decoder = nn.ModuleList(
-            AxialResidualBlock(2 * after, before) for before, after in zip(widths, widths[1:])
-        )
+        self.decoder = nn.ModuleList(AxialResidualBlock(2 * after, before) for before, after in zip(widths, widths[1:]))
         self.heads = DAMambaHeads(widths[:-1], num_classes)
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:

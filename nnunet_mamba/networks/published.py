@@ -45,7 +45,10 @@ DA_MAMBANET = (
     # gates
     (r"\battention_gate\.W_g\.", "attention_gate.gate."),
     (r"\battention_gate\.W_x\.", "attention_gate.skip."),
-    (r"^scale_attention\.cbam\.ChannelGate\.mlp\.(\d)\.", lambda m: f"scale_attention.channel_gate.mlp.{int(m[1]) - 1}."),
+    (
+        r"^scale_attention\.cbam\.ChannelGate\.mlp\.(\d)\.",
+        lambda m: f"scale_attention.channel_gate.mlp.{int(m[1]) - 1}.",
+    ),
     (r"^scale_attention\.cbam\.SpatialGate\.conv1\.conv\.", "scale_attention.spatial_gate.0."),
     (r"^scale_attention\.cbam\.SpatialGate\.conv1\.bn\.", "scale_attention.spatial_gate.1."),
     (r"^scale_attention\.cbam\.SpatialGate\.conv2\.conv\.", "scale_attention.spatial_gate.3."),

@@ -161,7 +161,9 @@ class SliceMambaSupernet(SliceMamba):
         pairs = check_slicing(slicing, len(self.places))
         for place, pair in enumerate(pairs):
             if pair not in self.choices:
-                raise ValueError(f"slicing: got {pair} for block {place}, wanted one of {', '.join(map(str, self.choices))}")
+                raise ValueError(
+                    f"slicing: got {pair} for block {place}, wanted one of {', '.join(map(str, self.choices))}"
+                )
         self.set_path([self.choices.index(pair) for pair in pairs])
 
     def slicing_of(self, path: Sequence[int]) -> list[tuple[int, int]]:
@@ -186,10 +188,14 @@ def check_slicing(slicing: Sequence[Sequence[int]], blocks: int) -> tuple[tuple[
     """`slicing` as a pair of integers for each block; a ValueError where it is anything else."""
     pairs = tuple(tuple(pair) for pair in slicing)
     if len(pairs) != blocks:
-        raise ValueError(f"slicing: got {len(pairs)} pairs, wanted {blocks}, one (h, w) for each block, the encoder's first")
+        raise ValueError(
+            f"slicing: got {len(pairs)} pairs, wanted {blocks}, one (h, w) for each block, the encoder's first"
+        )
     for i, pair in enumerate(pairs):
         if len(pair) != 2 or not all(isinstance(size, int) and size > 0 for size in pair):
-            raise ValueError(f"slicing: got {pair} for block {i}, wanted (h, w), rows and columns of a slice, 1 or more each")
+            raise ValueError(
+                f"slicing: got {pair} for block {i}, wanted (h, w), rows and columns of a slice, 1 or more each"
+            )
     return pairs
 
 

@@ -61,7 +61,7 @@ def _targets(network: SliceMamba, name: str) -> list[str]:
     names = [name]
     if stage := BLOCK.match(name):
         mirrored = len(network.dims) - 1 - int(stage[1])
-        names.append(f"layers_up.{mirrored}.blocks.{name[stage.end():]}")
+        names.append(f"layers_up.{mirrored}.blocks.{name[stage.end() :]}")
     targets = [translate(each, SLICEMAMBA) for each in names]
     if not isinstance(network, SliceMambaSupernet):
         return targets

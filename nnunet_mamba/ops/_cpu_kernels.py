@@ -201,7 +201,19 @@ def forward(
                 channel = g * share + block * LANES
                 count = min(LANES, share - block * LANES)
                 here = (block - first_block) * states * LANES
-                _fill(u, (b * channels + channel) * length + low, length, count, size, places, place, first, u_panel, 0, LANES)
+                _fill(
+                    u,
+                    (b * channels + channel) * length + low,
+                    length,
+                    count,
+                    size,
+                    places,
+                    place,
+                    first,
+                    u_panel,
+                    0,
+                    LANES,
+                )
                 row = (b * directions + k) * channels + channel
                 _fill(delta, row * length + low, length, count, size, places, place, first, step_panel, 0, LANES)
                 next_channel, next_low = channel + LANES, low
@@ -273,7 +285,9 @@ def forward(
                             store(ys, t * LANES, fma(h0, broadcast(Cs, t * width + n), load(ys, t * LANES)))
                         store(state, here + n * LANES, h0)
                 target = ((part * batch + b) * channels + channel) * length + low
-                _drain(y_panel, 0, LANES, places, place, first, count, size, y, target, length, tile, k > first_direction)
+                _drain(
+                    y_panel, 0, LANES, places, place, first, count, size, y, target, length, tile, k > first_direction
+                )
         for block in range(first_block, last_block):
             channel = g * share + block * LANES
             for i in range(min(LANES, share - block * LANES)):
@@ -456,7 +470,9 @@ def backward(
                             store(ddrives, t * LANES, fma(dh3, broadcast(Bs, steer + 3), ddrive))
                             decay0, decay1 = load(decays, now), load(decays, now + LANES)
                             decay2, decay3 = load(decays, now + 2 * LANES), load(decays, now + 3 * LANES)
-                            store(decays, now, merge_near(dh0 * drive, dh1 * drive, dh2 * drive, dh3 * drive))  # nor these decays
+                            store(
+                                decays, now, merge_near(dh0 * drive, dh1 * drive, dh2 * drive, dh3 * drive)
+                            )  # nor these decays
                             dh0, dh1, dh2, dh3 = dh0 * decay0, dh1 * decay1, dh2 * decay2, dh3 * decay3
                             dexponent0 = dh0 * load(visited, before)
                             dexponent1 = dh1 * load(visited, before + LANES)
@@ -502,7 +518,9 @@ def backward(
                         dA_sum[:] = 0
                         dD_sum, bias_sum = zero, zero
                 to = part * batch * channels * length + entry
-                _drain(grad_panel, 0, LANES, places, place, first, count, size, du, to, length, tile, k > first_direction)
+                _drain(
+                    grad_panel, 0, LANES, places, place, first, count, size, du, to, length, tile, k > first_direction
+                )
                 to = row * length + low
                 _drain(slope_panel, 0, LANES, places, place, first, count, size, ddelta, to, length, tile, False)
             steering += block_part * batch * directions * groups * states

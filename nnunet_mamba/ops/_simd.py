@@ -29,7 +29,9 @@ _LOG1P = (
     1.0, -0.4999990165233612, 0.3332996368408203, -0.24954134225845337, 0.1967593878507614, -0.15305592119693756,
     0.10603655129671097, -0.05695953592658043, 0.01985146291553974, -0.0032440251670777798,
 )  # fmt: skip
-_ROUND = 1.5 * 2**23 + 127  # adding it rounds to an integer and leaves that integer, plus the exponent bias, in the low bits
+_ROUND = (
+    1.5 * 2**23 + 127
+)  # adding it rounds to an integer and leaves that integer, plus the exponent bias, in the low bits
 
 
 class Lanes(types.Type):
@@ -175,7 +177,9 @@ def prefetch(typingctx, array, index):
         fetch = ir.FunctionType(ir.VoidType(), [byte, _INT, _INT, _INT])
         pointer = builder.bitcast(_pointer(context, builder, signature.args[0], *args), byte)
         read, keep, data = (ir.Constant(_INT, value) for value in (0, 2, 1))
-        builder.call(cgutils.get_or_insert_function(builder.module, fetch, "llvm.prefetch.p0i8"), [pointer, read, keep, data])
+        builder.call(
+            cgutils.get_or_insert_function(builder.module, fetch, "llvm.prefetch.p0i8"), [pointer, read, keep, data]
+        )
         return context.get_dummy_value()
 
     return types.void(array, types.intp), codegen

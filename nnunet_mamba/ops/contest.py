@@ -3,7 +3,7 @@
 import importlib
 import logging
 import time
-from functools import lru_cache
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ TOLERANCE = 1e-3  # relative: a wrong kernel is off by more, rounding by less
 ROUNDS = 5
 
 
-@lru_cache(maxsize=None)
+@cache
 def works(engine: str, device: str = "cuda") -> bool:
     """Whether the engine of that module name computes what the torch engine does, forward and backward, in a tiny scan.
 
@@ -28,7 +28,9 @@ def works(engine: str, device: str = "cuda") -> bool:
         errors = [(a - b).norm() / b.norm().clamp_min(1e-12) for a, b in zip(got, wanted, strict=True)]
         off = torch.stack(errors).max().item()  # not a number if one is not
     except Exception as error:  # whatever a compiler or a driver raises
-        logger.warning("the scan engine %s does not run here (%s): using another", engine, str(error).strip().split("\n")[0])
+        logger.warning(
+            "the scan engine %s does not run here (%s): using another", engine, str(error).strip().split("\n")[0]
+        )
         return False
     if not off < TOLERANCE:
         logger.warning("the scan engine %s is off by %.1e here: using another; please report this", engine, off)
@@ -36,7 +38,7 @@ def works(engine: str, device: str = "cuda") -> bool:
     return True
 
 
-@lru_cache(maxsize=None)
+@cache
 def faster(first: str, second: str, device: str = "cuda") -> str:
     """The module name of the engine whose forward and backward take less time; a measurement of about a second."""
     times = {name: _seconds(importlib.import_module(name), device) for name in (first, second)}

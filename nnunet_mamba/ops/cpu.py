@@ -208,7 +208,9 @@ def _forget_threads() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_threads)  # a forked child inherits pools, OpenMP's too, but none of their threads
+    os.register_at_fork(
+        after_in_child=_forget_threads
+    )  # a forked child inherits pools, OpenMP's too, but none of their threads
 
 
 @cache

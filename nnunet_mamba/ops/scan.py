@@ -7,7 +7,7 @@ environment variable NNUNET_MAMBA_SCAN. Each runs as one node of torch's graph, 
 import inspect
 import logging
 import os
-from functools import lru_cache
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from typing import NamedTuple
@@ -191,10 +191,14 @@ def _choose(engine: str | None, device: str, dtype: torch.dtype) -> str:
     if name == REFERENCE:
         return name
     if name not in ENGINES:
-        raise ValueError(f"engine: got {name!r}, wanted one of {', '.join([REFERENCE, *ENGINES])} (argument or {VARIABLE})")
+        raise ValueError(
+            f"engine: got {name!r}, wanted one of {', '.join([REFERENCE, *ENGINES])} (argument or {VARIABLE})"
+        )
     chosen = ENGINES[name]
     if chosen.device not in (None, device) and not (name == "triton" and os.environ.get("TRITON_INTERPRET") == "1"):
-        raise ValueError(f"engine: got {name!r} for tensors on {device}, wanted them on {chosen.device}, or engine 'torch'")
+        raise ValueError(
+            f"engine: got {name!r} for tensors on {device}, wanted them on {chosen.device}, or engine 'torch'"
+        )
     if dtype == torch.float64 and not chosen.float64:
         raise ValueError(f"engine: got {name!r} for float64, wanted float32 tensors, or engine 'torch'")
     return name
@@ -214,7 +218,7 @@ def _default_on_cuda() -> str:
     return _best_on_cuda()
 
 
-@lru_cache(maxsize=None)
+@cache
 def _best_on_cuda() -> str:
     """Triton, which torch for CUDA brings along, or mamba-ssm's kernel where that is built and measurably the faster; of these
     only what computes the right thing on this GPU, and torch where nothing else does.
@@ -229,7 +233,7 @@ def _best_on_cuda() -> str:
     return modules[working[0] if len(working) == 1 else contest.faster(*working)]
 
 
-@lru_cache(maxsize=None)
+@cache
 def _log_choice(name: str, device: str) -> None:
     logger.info("selective scan on %s: engine '%s'", device, name)
 

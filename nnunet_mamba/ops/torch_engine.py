@@ -84,7 +84,9 @@ def exportable_scan(
     step = (delta + delta_bias[..., None]).gather(3, visits.expand_as(delta))
     step = softplus(step) if delta_softplus else step
     visited_u = u[:, None].expand_as(delta).gather(3, visits.expand_as(delta))
-    B, C = (x.gather(4, visits[:, :, None].expand_as(x)).repeat_interleave(share, dim=2) for x in (B, C))  # (B, K, C, N, L)
+    B, C = (
+        x.gather(4, visits[:, :, None].expand_as(x)).repeat_interleave(share, dim=2) for x in (B, C)
+    )  # (B, K, C, N, L)
     decay = torch.exp(step[:, :, :, None] * A[..., None])
     state = (step * visited_u)[:, :, :, None] * B
     reach = 1

@@ -7,7 +7,7 @@ same bits every time.
 """
 
 import logging
-from functools import lru_cache
+from functools import cache
 
 import torch
 import triton
@@ -79,7 +79,7 @@ def scan_backward(
     return du.sum(1), ddelta, dA.sum((0, 4)), dB.sum(0), dC.sum(0), dD, ddelta.sum((0, 3))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _announce() -> None:
     logger.info("Triton compiles the scan's kernels at their first call (some ten seconds, once: cached on disk) ...")
 
@@ -97,10 +97,10 @@ class _Sizes:
         self.grid = (self.batch * self.directions * groups * self.blocks * self.chunks,)
         self.rows = (self.batch * self.directions * channels,)
         self.state_shape = (self.batch, self.directions, channels, states)
-        self.constants = dict(
-            batch=self.batch, directions=self.directions, channels=channels, groups=groups, length=length,
-            STATES=states, CHUNK=CHUNK, BLOCK_C=block_c, BLOCK_N=block_n, SOFTPLUS=delta_softplus, num_warps=1,
-        )  # fmt: skip
+        self.constants = {
+            "batch": self.batch, "directions": self.directions, "channels": channels, "groups": groups, "length": length,
+            "STATES": states, "CHUNK": CHUNK, "BLOCK_C": block_c, "BLOCK_N": block_n, "SOFTPLUS": delta_softplus, "num_warps": 1,
+        }  # fmt: skip
 
     def empty_added(self, like: Tensor) -> Tensor:
         return like.new_empty(*self.state_shape, self.chunks)
@@ -121,7 +121,9 @@ class _Sizes:
 
 def _on(tensor: Tensor):
     """Kernels run on the current device, which need not be the tensors'."""
-    return torch.cuda.device(tensor.device) if tensor.is_cuda else torch.inference_mode(torch.is_inference_mode_enabled())
+    return (
+        torch.cuda.device(tensor.device) if tensor.is_cuda else torch.inference_mode(torch.is_inference_mode_enabled())
+    )
 
 
 @triton.jit
@@ -146,10 +148,11 @@ def _step_size(raw, SOFTPLUS: tl.constexpr):
         power = tl.exp(-tl.abs(raw))
         plus_one = 1.0 + power
         # Kahan's log(1 + x): the rounding of 1 + x cancels, so that small steps keep their digits.
-        logarithm = tl.where(plus_one == 1.0, power, power * tl.log(plus_one) / tl.where(plus_one == 1.0, 1.0, plus_one - 1.0))
+        logarithm = tl.where(
+            plus_one == 1.0, power, power * tl.log(plus_one) / tl.where(plus_one == 1.0, 1.0, plus_one - 1.0)
+        )
         return tl.maximum(raw, 0.0) + logarithm, tl.where(raw > 0.0, 1.0, power) / plus_one
-    else:
-        return raw, tl.full(raw.shape, 1.0, tl.float32)
+    return raw, tl.full(raw.shape, 1.0, tl.float32)
 
 
 @triton.jit
@@ -165,7 +168,9 @@ def _add_up(
     STATES: tl.constexpr, CHUNK: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_N: tl.constexpr, SOFTPLUS: tl.constexpr,
 ):  # fmt: skip
     """What each chunk adds to a zero state (B, K, C, N, chunks), and the sum of its step sizes (B, K, C, chunks)."""
-    chunk, entry, steered, block, k, channel, real = _place(directions, channels, groups, length, STATES, CHUNK, BLOCK_C)
+    chunk, entry, steered, block, k, channel, real = _place(
+        directions, channels, groups, length, STATES, CHUNK, BLOCK_C
+    )
     n = tl.arange(0, BLOCK_N)
     steering = k * channels + channel
     rate = tl.load(A + steering[:, None] * STATES + n[None, :], mask=real[:, None] & (n < STATES)[None, :], other=0.0)
@@ -229,7 +234,9 @@ def _outputs(
     STATES: tl.constexpr, CHUNK: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_N: tl.constexpr, SOFTPLUS: tl.constexpr,
 ):  # fmt: skip
     """Every direction's output (B, K, C, L), in spatial order."""
-    chunk, entry, steered, block, k, channel, real = _place(directions, channels, groups, length, STATES, CHUNK, BLOCK_C)
+    chunk, entry, steered, block, k, channel, real = _place(
+        directions, channels, groups, length, STATES, CHUNK, BLOCK_C
+    )
     n = tl.arange(0, BLOCK_N)
     steering = k * channels + channel
     kept = real[:, None] & (n < STATES)[None, :]
@@ -257,7 +264,9 @@ def _add_up_adjoints(
     STATES: tl.constexpr, CHUNK: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_N: tl.constexpr, SOFTPLUS: tl.constexpr,
 ):  # fmt: skip
     """The gradient to the state before each chunk that comes from the chunk's own outputs, and the sum of its step sizes."""
-    chunk, entry, steered, block, k, channel, real = _place(directions, channels, groups, length, STATES, CHUNK, BLOCK_C)
+    chunk, entry, steered, block, k, channel, real = _place(
+        directions, channels, groups, length, STATES, CHUNK, BLOCK_C
+    )
     n = tl.arange(0, BLOCK_N)
     steering = k * channels + channel
     kept = real[:, None] & (n < STATES)[None, :]
@@ -289,7 +298,9 @@ def _gradients(
     STATES: tl.constexpr, CHUNK: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_N: tl.constexpr, SOFTPLUS: tl.constexpr,
 ):  # fmt: skip
     """du and ddelta (B, K, C, L), dA (B, K, C, N, chunks), dB and dC (blocks, B, K, G, N, L)."""
-    chunk, entry, steered, block, k, channel, real = _place(directions, channels, groups, length, STATES, CHUNK, BLOCK_C)
+    chunk, entry, steered, block, k, channel, real = _place(
+        directions, channels, groups, length, STATES, CHUNK, BLOCK_C
+    )
     n = tl.arange(0, BLOCK_N)
     steering = k * channels + channel
     kept = real[:, None] & (n < STATES)[None, :]
@@ -313,7 +324,7 @@ def _gradients(
         step, _ = _step_size(_rows(delta, delta_rows, position, real & live) + bias, SOFTPLUS)
         step = tl.where(live, step, 0.0)
         drive = step * _rows(u, u_rows, position, real)
-        before = before + (state,)
+        before = (*before, state)
         state = tl.exp(step[:, None] * rate) * state + drive[:, None] * _rows(B, B_rows, position, n < STATES)[None, :]
     for back in tl.static_range(CHUNK):
         t = chunk * CHUNK + CHUNK - 1 - back

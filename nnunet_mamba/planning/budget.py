@@ -58,7 +58,9 @@ def machine_ram() -> int:
     try:
         physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
-        raise ValueError("this system does not tell how much RAM it has: say how much a training may take, --ram GIB") from None
+        raise ValueError(
+            "this system does not tell how much RAM it has: say how much a training may take, --ram GIB"
+        ) from None
     try:
         limit = CGROUP_LIMIT.read_text().strip()
     except OSError:

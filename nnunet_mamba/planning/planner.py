@@ -44,10 +44,17 @@ class MambaPlanner(ExperimentPlanner):
     def generate_data_identifier(self, configuration_name: str) -> str:
         return f"{SHARED_PLANS}_{configuration_name}"
 
-    def get_plans_for_configuration(self, spacing, median_shape, data_identifier, approximate_n_voxels_dataset, _cache) -> dict:
+    def get_plans_for_configuration(
+        self, spacing, median_shape, data_identifier, approximate_n_voxels_dataset, _cache
+    ) -> dict:
         if len(spacing) == 3:
-            return {"patch_size": median_shape, "spacing": spacing}  # not written; the whole image, so no 3d_lowres either
-        plan = super().get_plans_for_configuration(spacing, median_shape, data_identifier, approximate_n_voxels_dataset, _cache)
+            return {
+                "patch_size": median_shape,
+                "spacing": spacing,
+            }  # not written; the whole image, so no 3d_lowres either
+        plan = super().get_plans_for_configuration(
+            spacing, median_shape, data_identifier, approximate_n_voxels_dataset, _cache
+        )
         patch, batch = choose(
             patches_to_try(median_shape, spacing),
             approximate_n_voxels_dataset * self.max_dataset_covered,
@@ -66,11 +73,15 @@ class MambaPlanner(ExperimentPlanner):
         return count(self.network, len(channels), labels.num_segmentation_heads, patch_size, batch_size, self.sizes)
 
     def _fit_unet(self, arguments: dict, spacing, patch: tuple[int, int]) -> None:
-        _, strides, kernel_sizes, _, _ = get_pool_and_conv_props(spacing, patch, self.UNet_featuremap_min_edge_length, POOLINGS)
+        _, strides, kernel_sizes, _, _ = get_pool_and_conv_props(
+            spacing, patch, self.UNet_featuremap_min_edge_length, POOLINGS
+        )
         stages = len(strides)
         arguments |= {
             "n_stages": stages,
-            "features_per_stage": [min(self.UNet_max_features_2d, self.UNet_base_num_features * 2**i) for i in range(stages)],
+            "features_per_stage": [
+                min(self.UNet_max_features_2d, self.UNet_base_num_features * 2**i) for i in range(stages)
+            ],
             "kernel_sizes": kernel_sizes,
             "strides": strides,
             "n_conv_per_stage": self.UNet_blocks_per_stage_encoder[:stages],

@@ -62,7 +62,9 @@ RECIPES = {
         _nnunets_loss,
     ),
 }
-Sizes = tuple[tuple[str, tuple[int, ...]], ...]  # ("dims", (16, 32, 64, 128)), ... of the networks whose size is not fixed
+Sizes = tuple[
+    tuple[str, tuple[int, ...]], ...
+]  # ("dims", (16, 32, 64, 128)), ... of the networks whose size is not fixed
 
 
 def check_sizes(network: str, sizes: Sizes) -> None:
@@ -100,7 +102,12 @@ class TrainingStep:
         sizes: Sizes = (),
     ):
         recipe = RECIPES[network]
-        self.in_channels, self.num_classes, self.patch_size, self.device = in_channels, num_classes, tuple(patch_size), device
+        self.in_channels, self.num_classes, self.patch_size, self.device = (
+            in_channels,
+            num_classes,
+            tuple(patch_size),
+            device,
+        )
         with torch.device(device):
             self.network = recipe.network(in_channels, num_classes, self.patch_size, **dict(sizes)).train()
         self.loss = recipe.loss(num_classes)

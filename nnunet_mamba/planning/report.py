@@ -6,9 +6,7 @@ from nnunet_mamba.planning.planner import RAM, SHARED_PLANS
 from nnunet_mamba.planning.recipes import RECIPES
 from nnunet_mamba.planning.run import Planned
 
-OF_PRECISION = (
-    "The estimate is for float32. In nnU-Net's mixed precision a GPU needs less: on a GPU it is an upper bound, not yet measured on one."
-)
+OF_PRECISION = "The estimate is for float32. In nnU-Net's mixed precision a GPU needs less: on a GPU it is an upper bound, not yet measured on one."
 
 
 def report(dataset_id: int, network: str, budget: Budget, planned: Planned) -> str:
@@ -19,7 +17,9 @@ def report(dataset_id: int, network: str, budget: Budget, planned: Planned) -> s
     on_cpu = " -device cpu" if budget.kind == RAM else ""
     data = planned.configuration["data_identifier"]
     shared = data.startswith(f"{SHARED_PLANS}_")
-    of_data = f"{data}, " + ("shared with nnU-Net's default plans" if shared else "not shared: nnU-Net's default plans differ")
+    of_data = f"{data}, " + (
+        "shared with nnU-Net's default plans" if shared else "not shared: nnU-Net's default plans differ"
+    )
     rows = {
         "network": f"{recipe.name} ({recipe.trainer})",
         "median image": median,
@@ -41,7 +41,9 @@ def report(dataset_id: int, network: str, budget: Budget, planned: Planned) -> s
             f"nnUNetv2_train {dataset_id} 2d 0 -tr {searched} {plans}{on_cpu}",
         ]
     else:
-        then = [f"nnUNetv2_predict -d {dataset_id} -c 2d -f 0 -tr {recipe.trainer} {plans} -i IMAGES -o PREDICTIONS{on_cpu}"]
+        then = [
+            f"nnUNetv2_predict -d {dataset_id} -c 2d -f 0 -tr {recipe.trainer} {plans} -i IMAGES -o PREDICTIONS{on_cpu}"
+        ]
     commands = [preprocess, train, *then]
     lines = [f"  {name:18} {value}" for name, value in rows.items()]
     lines += [] if on_cpu else ["", OF_PRECISION]

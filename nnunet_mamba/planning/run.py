@@ -70,7 +70,9 @@ def plan(dataset_id: int, network: str, budget: Budget, name: str | None = None,
         ) from error
     configuration = plans["configurations"]["2d"]
     step_bytes = planner(dataset_id).estimate(configuration["patch_size"], configuration["batch_size"])
-    return Planned(name, folder / f"{name}.json", configuration, step_bytes, _is_preprocessed(dataset, folder, configuration))
+    return Planned(
+        name, folder / f"{name}.json", configuration, step_bytes, _is_preprocessed(dataset, folder, configuration)
+    )
 
 
 def _dataset_name(dataset_id: int) -> str:
@@ -80,7 +82,9 @@ def _dataset_name(dataset_id: int) -> str:
     found = find_candidate_datasets(dataset_id)
     raw = [name for name in found if Path(os.environ["nnUNet_raw"], name, "dataset.json").is_file()]
     if len(found) > 1:
-        raise RuntimeError(f"-d {dataset_id}: got several data sets of this number, {', '.join(found)}; wanted one: rename the others")
+        raise RuntimeError(
+            f"-d {dataset_id}: got several data sets of this number, {', '.join(found)}; wanted one: rename the others"
+        )
     if not raw:
         raise FileNotFoundError(
             f"-d {dataset_id}: there is no {found[0] if len(found) else f'Dataset{dataset_id:03}_...'}/dataset.json in "
@@ -97,13 +101,18 @@ def _check_name(name: str, folder: Path) -> None:
     if name in (SHARED_PLANS, "dataset", "dataset_fingerprint", "splits_final") or (
         file.exists() and json.loads(file.read_text()).get("experiment_planner_used") not in ours
     ):
-        raise ValueError(f"-p: got {name!r}, which is a file of nnU-Net's own or of another planner, {file}: choose another name")
+        raise ValueError(
+            f"-p: got {name!r}, which is a file of nnU-Net's own or of another planner, {file}: choose another name"
+        )
 
 
 def _is_preprocessed(dataset: str, folder: Path, configuration: dict) -> bool:
     """Whether every training case is there as this configuration wants it."""
     suffix = json.loads((folder / "dataset.json").read_text())["file_ending"]
-    cases = {file.name.removesuffix(suffix) for file in Path(os.environ["nnUNet_raw"], dataset, "labelsTr").glob(f"*{suffix}")}
+    cases = {
+        file.name.removesuffix(suffix)
+        for file in Path(os.environ["nnUNet_raw"], dataset, "labelsTr").glob(f"*{suffix}")
+    }
     there = {file.stem for file in (folder / configuration["data_identifier"]).glob("*.pkl")}
     truth = {file.name.removesuffix(suffix) for file in (folder / "gt_segmentations").glob(f"*{suffix}")}
     return bool(cases) and cases <= there & truth

@@ -76,7 +76,9 @@ class EvolutionSampler(BaseSampler):
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         return self.space
 
-    def sample_relative(self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> dict[str, int]:
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, int]:
         others = [other for other in study.get_trials(deepcopy=False) if other.number != trial.number]
         generation = min(trial.number // self.evolution.population, self.evolution.generations - 1)
         first = generation * self.evolution.population
@@ -90,7 +92,9 @@ class EvolutionSampler(BaseSampler):
         candidate = next(free, None) or _unless(random, taken)
         return dict(zip(search_space, candidate, strict=True))
 
-    def sample_independent(self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution) -> int:
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> int:
         raise ValueError(f"{param_name}: a parameter that the search does not know; give the study to nothing else")
 
     def _generation(self, generation: int, before: Sequence[FrozenTrial]) -> list[Path]:
@@ -135,7 +139,9 @@ def is_taken(trial: FrozenTrial) -> bool:
     return trial.state in (TrialState.COMPLETE, TrialState.RUNNING) or "error" in trial.user_attrs
 
 
-def was_drawn_before(study: Study, trial: FrozenTrial | Trial, dead: set[int], patience: float = SECONDS_TO_DRAW) -> bool:
+def was_drawn_before(
+    study: Study, trial: FrozenTrial | Trial, dead: set[int], patience: float = SECONDS_TO_DRAW
+) -> bool:
     """Whether a trial begun before `trial` has its candidate: of two processes that drew at the same moment, one goes on.
 
     Args:
@@ -143,7 +149,9 @@ def was_drawn_before(study: Study, trial: FrozenTrial | Trial, dead: set[int], p
     """
     deadline = monotonic() + patience
     while True:
-        earlier = [other for other in study.get_trials(deepcopy=False) if other.number < trial.number and is_taken(other)]
+        earlier = [
+            other for other in study.get_trials(deepcopy=False) if other.number < trial.number and is_taken(other)
+        ]
         if any(other.params == trial.params for other in earlier):
             return True
         # a trial is there first and gets its choices block by block

@@ -69,7 +69,8 @@ class _Batch:
     def __init__(self, tiles: Sequence, device: torch.device):
         self.cases = torch.tensor([tile.case for tile in tiles])
         self.images, self.truth, self.counted = (
-            torch.from_numpy(np.stack([getattr(tile, part) for tile in tiles])) for part in ("image", "truth", "counted")
+            torch.from_numpy(np.stack([getattr(tile, part) for tile in tiles]))
+            for part in ("image", "truth", "counted")
         )
         self.path: tuple[int, ...] = ()
         self.kept: list[tuple[Tensor, ...]] = []

@@ -25,11 +25,15 @@ def plot_search(
     spread = np.random.default_rng(0).uniform(-0.2, 0.2, len(values))
     above.scatter(generations + spread, values, s=8, color="0.6", label="candidates")
     there = np.unique(generations)
-    above.plot(there, [values[generations == g].mean() for g in there], color="tab:blue", label="mean of the generation")
+    above.plot(
+        there, [values[generations == g].mean() for g in there], color="tab:blue", label="mean of the generation"
+    )
     above.plot(there, [values[generations <= g].max() for g in there], color="tab:red", label="best so far")
     random = result["random_slicings"]
     above.axhline(random["mean"], color="black", linestyle=":", label=f"random slicings, mean of {random['number']}")
-    above.set(xlabel="generation", ylabel="fitness: mean of mIoU and Dice", title=f"{len(complete)} slicings on the supernet")
+    above.set(
+        xlabel="generation", ylabel="fitness: mean of mIoU and Dice", title=f"{len(complete)} slicings on the supernet"
+    )
     above.xaxis.get_major_locator().set_params(integer=True)
     above.legend(loc="lower right")
 
@@ -37,7 +41,9 @@ def plot_search(
     paths = np.array([candidate_of(trial) for trial in best])
     shares = np.array([(paths == choice).mean(0) for choice in range(len(choices))])
     image = below.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    below.scatter(range(paths.shape[1]), paths[0], marker="o", facecolors="none", edgecolors="tab:red", s=90, label="found")
+    below.scatter(
+        range(paths.shape[1]), paths[0], marker="o", facecolors="none", edgecolors="tab:red", s=90, label="found"
+    )
     below.set_xticks(range(paths.shape[1]))
     below.set_yticks(range(len(choices)), [f"({h}, {w})" for h, w in choices])
     below.set(xlabel="block, the encoder's first", ylabel="slices (h, w)")

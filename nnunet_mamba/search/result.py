@@ -35,7 +35,9 @@ def read_slicing(file: Path, blocks: int) -> tuple[tuple[int, int], ...]:
     try:
         slicing = tuple(tuple(pair) for pair in json.loads(file.read_text())["slicing"])
     except (KeyError, TypeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{file}: wanted JSON with 'slicing', a pair [h, w] for each block; run the search again") from error
+        raise ValueError(
+            f"{file}: wanted JSON with 'slicing', a pair [h, w] for each block; run the search again"
+        ) from error
     if len(slicing) != blocks:
         raise ValueError(
             f"{file}: got a slicing for {len(slicing)} blocks, wanted {blocks}: it was searched on a network of another size. "

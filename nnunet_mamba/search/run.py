@@ -68,12 +68,16 @@ def run_search(search: Search, evolution: Evolution) -> Path:
     }
     del facts["generations"]  # a search may be prolonged
     storage = open_storage(search.storage or f"sqlite:///{folder / STUDY_FILE}")
-    judge = Judge(supernet, _device(search.device), search.batch_size or supernet.batch_size, search.kept_gigabytes * 2**30)
+    judge = Judge(
+        supernet, _device(search.device), search.batch_size or supernet.batch_size, search.kept_gigabytes * 2**30
+    )
     kept_in = without_password(search.storage or str(folder / STUDY_FILE))
     print(f"{len(supernet.cases)} search cases in {len(supernet.tiles)} tiles, on {judge.device}; storage {kept_in}")
     with explained_where_lost():
         study = open_study(storage, f"{name} {folder.parent.name} {folder.name}", facts)
-        study.sampler = EvolutionSampler(evolution, len(supernet.network.places), len(supernet.network.choices), search.seed)
+        study.sampler = EvolutionSampler(
+            evolution, len(supernet.network.places), len(supernet.network.choices), search.seed
+        )
         rate = _evaluate(study, judge, evolution)
         trials = finished(study)
     result = _result(trials, supernet, evolution) | {"candidates_per_minute": rate, "trainer": search.trainer}
@@ -140,7 +144,9 @@ def _best(trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
 def _result(trials: Sequence[FrozenTrial], supernet: TrainedSupernet, evolution: Evolution) -> dict:
     """The winner and what it was found among."""
     best = _best(trials)
-    random = [trial.value for trial in trials if trial.number < evolution.population and trial.state == TrialState.COMPLETE]
+    random = [
+        trial.value for trial in trials if trial.number < evolution.population and trial.state == TrialState.COMPLETE
+    ]
     return {
         "slicing": [list(pair) for pair in supernet.network.slicing_of(candidate_of(best))],
         "fitness": best.value,
@@ -164,7 +170,9 @@ def _report(result: dict, file: Path, before: dict | None) -> None:
     if result["candidates_per_minute"]:
         print(f"{result['candidates_per_minute']} candidates a minute in this process")
     if before and before["slicing"] != result["slicing"]:
-        print(f"the slicing of a search with fitness {before['fitness']:.4f} before is replaced; its own storage still has it")
+        print(
+            f"the slicing of a search with fitness {before['fitness']:.4f} before is replaced; its own storage still has it"
+        )
     print(f"written: {file} and {PLOT_FILE} beside it; SliceMambaTrainer takes the slicing from there")
 
 

@@ -35,7 +35,9 @@ def open_storage(storage: str) -> BaseStorage:
             if left and isinstance(error, (SQLAlchemyError, optuna.exceptions.OptunaError)):
                 sleep(0.3)  # processes that start together make the same tables, and all but one fail
                 continue
-            reason = error.__cause__ if isinstance(error, ImportError) and error.__cause__ else error  # the driver by its name
+            reason = (
+                error.__cause__ if isinstance(error, ImportError) and error.__cause__ else error
+            )  # the driver by its name
             raise ValueError(
                 f"storage: {without_password(storage)!r} cannot be opened ({_first_line(reason)}). Wanted a URL such as "
                 "sqlite:////a/folder/search.db or postgresql://user:password@host/database, or a journal file such as "
@@ -97,7 +99,9 @@ def open_study(storage: BaseStorage, name: str, facts: Mapping[str, object]) -> 
     study = optuna.create_study(storage=storage, study_name=name, direction="maximize", load_if_exists=True)
     began = study.user_attrs
     differences = [
-        f"{key} was {began[key]!r} and is {value!r}" for key, value in facts.items() if key in began and began[key] != value
+        f"{key} was {began[key]!r} and is {value!r}"
+        for key, value in facts.items()
+        if key in began and began[key] != value
     ]
     if differences:
         raise ValueError(

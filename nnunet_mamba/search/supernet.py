@@ -59,17 +59,27 @@ def load_supernet(
         )
     cases_file = fold_folder / SEARCH_CASES_FILE
     if not cases_file.is_file():
-        raise ValueError(f"{cases_file} is missing: SliceMambaSupernetTrainer writes it when it starts. Train the supernet again")
+        raise ValueError(
+            f"{cases_file} is missing: SliceMambaSupernetTrainer writes it when it starts. Train the supernet again"
+        )
     cases = json.loads(cases_file.read_text())
     configuration, labels = predictor.configuration_manager, predictor.label_manager
     classes = labels.foreground_regions if labels.has_regions else labels.foreground_labels
     drawn = _tiles(preprocessed, cases, configuration, classes, labels.ignore_label)
     if not any((tile.truth & tile.counted).any() for tile in drawn):
-        raise ValueError(f"{cases_file}: none of its {len(cases)} cases holds anything to segment, wanted one that does at least")
+        raise ValueError(
+            f"{cases_file}: none of its {len(cases)} cases holds anything to segment, wanted one that does at least"
+        )
     if tiles is not None and tiles < len(drawn):
         drawn = [drawn[i] for i in sorted(np.random.default_rng(seed).choice(len(drawn), tiles, replace=False))]
     return TrainedSupernet(
-        predictor.network.eval(), cases, drawn, len(classes), labels.has_regions, configuration.batch_size, _digest(file)
+        predictor.network.eval(),
+        cases,
+        drawn,
+        len(classes),
+        labels.has_regions,
+        configuration.batch_size,
+        _digest(file),
     )
 
 
@@ -97,16 +107,22 @@ def _tiles(
 ) -> list[Tile]:
     folder = preprocessed / configuration.data_identifier
     if not folder.is_dir():
-        raise ValueError(f"{folder} is missing: wanted the preprocessed cases. Run nnUNetv2_preprocess with the same plans")
+        raise ValueError(
+            f"{folder} is missing: wanted the preprocessed cases. Run nnUNetv2_preprocess with the same plans"
+        )
     dataset_class = infer_dataset_class(str(folder))
     missing = sorted(set(cases) - set(dataset_class.get_identifiers(str(folder))))
     if missing:
-        raise ValueError(f"{folder}: wanted the search cases there, {len(missing)} are missing: {', '.join(missing[:5])}")
+        raise ValueError(
+            f"{folder}: wanted the search cases there, {len(missing)} are missing: {', '.join(missing[:5])}"
+        )
     dataset = dataset_class(str(folder), cases)
     tiles = []
     for number, case in enumerate(cases):
         image, segmentation = (np.asarray(part[:]) for part in dataset.load_case(case)[:2])
-        tiles += tiles_of(number, image.astype(np.float32), segmentation[0], configuration.patch_size, classes, ignore_label)
+        tiles += tiles_of(
+            number, image.astype(np.float32), segmentation[0], configuration.patch_size, classes, ignore_label
+        )
     return tiles
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from recorded import arrays
 
+from helpers.recorded import arrays
 from nnunet_mamba.blocks.axial import AxialConv, AxialDepthwiseChain, AxialResidualBlock
 from nnunet_mamba.blocks.cbam import CBAM
 from nnunet_mamba.blocks.cross_scale_mamba import CrossScaleEncoder, CrossScaleMamba
@@ -90,7 +90,10 @@ def test_spatial_attention_sees_each_image_for_itself():
     """Unlike the published one, whose softmax runs over the batch; for a batch of one they agree."""
     numbers = arrays("da_spatial_attention")
     x = numbers["input0"]
-    ours, published = PrioritySpatialAttention(4, (10, 12)), PrioritySpatialAttention(4, (10, 12), softmax_over_batch=True)
+    ours, published = (
+        PrioritySpatialAttention(4, (10, 12)),
+        PrioritySpatialAttention(4, (10, 12), softmax_over_batch=True),
+    )
     published.load_state_dict(ours.state_dict())
     torch.testing.assert_close(ours(x)[:1], ours(x[:1]))
     torch.testing.assert_close(ours(x[:1]), published(x[:1]))

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from recorded import arrays
 
+from helpers.recorded import arrays
 from nnunet_mamba.blocks.patches import PatchExpanding, PatchMerging
 from nnunet_mamba.blocks.slice_scan import S3Block, SliceScan2D
 from nnunet_mamba.networks.published import SLICEMAMBA, is_setting, translate

@@ -70,7 +70,11 @@ def full_disk(folders, monkeypatch):
     [
         (no_folder, "nnUNet_raw: no such folder", "-> mkdir -p"),
         (unset, "nnUNet_results           not set", "-> export nnUNet_results="),
-        (full_disk, "cannot be written (No space left on device)", "-> change its rights, or set nnUNet_raw to another"),
+        (
+            full_disk,
+            "cannot be written (No space left on device)",
+            "-> change its rights, or set nnUNet_raw to another",
+        ),
         (unknown_engine, "fails: engine: got 'fastest'", "-> set NNUNET_MAMBA_SCAN to another name, or unset it"),
         (gpu_engine, "fails: engine: got 'mamba_ssm' for tensors on cpu", "-> set NNUNET_MAMBA_SCAN to another name"),
         (old_nnunet, "nnunetv2                 2.1.1, wanted 2.8 or later", "-> pip install --upgrade 'nnunetv2>=2.8'"),

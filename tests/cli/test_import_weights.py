@@ -3,8 +3,8 @@
 import pytest
 import torch
 from nnunetv2.run.load_pretrained_weights import load_pretrained_weights
-from vmamba_tiny import state_dict
 
+from helpers.vmamba_tiny import state_dict
 from nnunet_mamba.cli.main import main
 from nnunet_mamba.networks import SliceMamba, SliceMambaSupernet
 
@@ -27,7 +27,9 @@ def test_nnunet_takes_the_file_as_pretrained_weights(checkpoint, tmp_path, capsy
     assert said[-1].startswith("208 keys used, 4 skipped, ")
     assert any(line.startswith("used     layers.0.blocks.0.ln_1.weight -> encoder.0.0.") for line in said)
     assert "skipped  head.weight: the network has no such part" in said
-    network = SliceMambaSupernet(3, 5) if supernet else SliceMamba(3, 5, [(2, 4)] * 22)  # other classes, another slicing
+    network = (
+        SliceMambaSupernet(3, 5) if supernet else SliceMamba(3, 5, [(2, 4)] * 22)
+    )  # other classes, another slicing
     head = network.head["seg_layers"].weight.clone()
     load_pretrained_weights(network, str(out))
     assert torch.equal(network.head["seg_layers"].weight, head)

@@ -9,7 +9,13 @@ from PIL import Image
 IDS = ("IMD003", "IMD009", "IMD016", "IMD155", "IMD339", "IMD404", "IMD437")  # not contiguous, as in the real set
 
 
-def add_case(root: Path, id: str, size: tuple[int, int] = (24, 32), mask_mode: str = "1", mask_size: tuple[int, int] | None = None):
+def add_case(
+    root: Path,
+    id: str,
+    size: tuple[int, int] = (24, 32),
+    mask_mode: str = "1",
+    mask_size: tuple[int, int] | None = None,
+):
     """One case of the official layout under `root`; sizes are (H, W). Content depends on the id alone."""
     random = np.random.default_rng(list(id.encode()))
     image_folder, mask_folder = root / id / f"{id}_Dermoscopic_Image", root / id / f"{id}_lesion"
@@ -55,7 +61,9 @@ class Folders:
 
     def content(self) -> list[str]:
         """Everything in them, hidden files too."""
-        return sorted(str(p) for base in (self.raw, self.preprocessed, self.results) if base.exists() for p in base.rglob("*"))
+        return sorted(
+            str(p) for base in (self.raw, self.preprocessed, self.results) if base.exists() for p in base.rglob("*")
+        )
 
 
 @pytest.fixture(autouse=True)

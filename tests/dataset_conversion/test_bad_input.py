@@ -114,7 +114,10 @@ def test_many_bad_cases_are_counted(images, nnunet):
     [
         ("missing", r"missing: no such folder or zip; check -i"),
         ("empty", r"empty: the folder is empty"),
-        ("other", r"other: not the layout of PH2; expected PH2 Dataset images/IMD003/.*, found ISIC_0000000\.jpg, masks"),
+        (
+            "other",
+            r"other: not the layout of PH2; expected PH2 Dataset images/IMD003/.*, found ISIC_0000000\.jpg, masks",
+        ),
         ("file.rar", r"file\.rar: neither a folder nor a readable zip; unpack"),
         ("two", r"two: holds 2 PH2 trees \(.*a.*, .*b.*\); give one of them"),
     ],
@@ -145,7 +148,11 @@ def linked() -> zipfile.ZipInfo:
         ("PH2Dataset/../../evil.bmp", b"x", r"entry 'PH2Dataset/\.\./\.\./evil\.bmp' leaves the folder by '\.\.'"),
         ("PH2Dataset\\..\\..\\evil.bmp", b"x", r"leaves the folder by '\.\.'"),
         (linked(), b"/etc/passwd", r"entry 'PH2Dataset/link' is a symbolic link"),
-        ("PH2Dataset/bomb.bmp", bytes(65 * 2**20), r"size bomb, entry .*bomb\.bmp' grows from [\d,]+ to 68,157,440 bytes"),
+        (
+            "PH2Dataset/bomb.bmp",
+            bytes(65 * 2**20),
+            r"size bomb, entry .*bomb\.bmp' grows from [\d,]+ to 68,157,440 bytes",
+        ),
         ("readme.txt", b"no data", r"s\.zip: not the layout of PH2; .* found readme\.txt"),
     ],
     ids=["absolute", "drive", "dots", "backslash_dots", "link", "bomb", "other_data"],

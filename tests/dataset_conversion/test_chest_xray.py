@@ -51,7 +51,9 @@ def test_images_without_a_mask_are_listed_and_no_error(tmp_path, capsys):
 def test_a_hospital_without_any_mask_is_an_error(tmp_path, nnunet):
     trees.montgomery(tmp_path)
     trees.shenzhen(tmp_path, labelled=0)
-    with pytest.raises(ValueError, match=r"CHNCXR_0001_0\.png: an image without a mask, as all of Shenzhen's; put its masks"):
+    with pytest.raises(
+        ValueError, match=r"CHNCXR_0001_0\.png: an image without a mask, as all of Shenzhen's; put its masks"
+    ):
         convert(tmp_path, 504)
     assert nnunet.content() == []
 
@@ -110,7 +112,9 @@ def test_sides_that_overlap(tmp_path, nnunet):
 def test_one_lung_alone(tmp_path, nnunet, missing, other):
     root = trees.montgomery(tmp_path)
     (root / "ManualMask" / missing / "MCUCXR_0003_1.png").unlink()
-    with pytest.raises(ValueError, match=rf"{other}.MCUCXR_0003_1\.png: the mask of the other lung .* expected .* in {missing}"):
+    with pytest.raises(
+        ValueError, match=rf"{other}.MCUCXR_0003_1\.png: the mask of the other lung .* expected .* in {missing}"
+    ):
         convert(root, 504)
     assert nnunet.content() == []
 

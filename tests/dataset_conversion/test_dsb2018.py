@@ -25,7 +25,9 @@ def nuclei(size: tuple[int, int], boxes=BOXES) -> list[np.ndarray]:
     return masks
 
 
-def add_case(root: Path, id: str, size=(24, 32), mode: str = "RGBA", coloured: bool = False, masks: bool = True) -> Path:
+def add_case(
+    root: Path, id: str, size=(24, 32), mode: str = "RGBA", coloured: bool = False, masks: bool = True
+) -> Path:
     """One case of the official layout; a grey one is dark, a coloured one bright."""
     pixels = np.full((*size, 3), 20, np.uint8)
     pixels[2:8, 2:8] = 200
@@ -180,7 +182,9 @@ def test_border_is_a_class_of_the_data_set(source):
     ],
 )
 def test_run_lengths_count_from_one_down_the_columns(runs, pixels_set):
-    assert {tuple(map(int, where)) for where in np.argwhere(decode(Path("s.csv"), 2, runs, "4", "3", (4, 3)))} == pixels_set
+    assert {
+        tuple(map(int, where)) for where in np.argwhere(decode(Path("s.csv"), 2, runs, "4", "3", (4, 3)))
+    } == pixels_set
 
 
 def test_paper_protocol_resamples_and_keeps_the_folds(source):
@@ -269,7 +273,8 @@ def test_bad_solution(with_test, nnunet, rows, message):
 
 
 @pytest.mark.parametrize(
-    "content, message", [("a,b\n", "no column ImageId, EncodedPixels, Height, Width; found a, b"), ("", "found nothing")]
+    "content, message",
+    [("a,b\n", "no column ImageId, EncodedPixels, Height, Width; found a, b"), ("", "found nothing")],
 )
 def test_table_of_other_columns(with_test, nnunet, content, message):
     (with_test / "stage1_solution.csv").write_text(content)

@@ -63,7 +63,9 @@ SOFT[9, 1:6], SOFT[3, 1:6] = 90, 180
 def test_the_values_decide(tmp_path, masks, mode, classes):
     folder = convert(**pair(tmp_path, masks, mode=mode), dataset_id=510)
     labels = load(folder / "dataset.json")["labels"]
-    assert load(folder / "conversion_report.json")["options"]["mask_values"] == (list(classes) if classes else "one class")
+    assert load(folder / "conversion_report.json")["options"]["mask_values"] == (
+        list(classes) if classes else "one class"
+    )
     if classes is None:
         assert labels == {"background": 0, "foreground": 1}
         expected = [mask > (0 if mask.max() == 1 else 127) for mask in masks]
@@ -82,9 +84,15 @@ def test_jpeg_masks_are_one_class(tmp_path):
 @pytest.mark.parametrize(
     "spoil, message",
     [
-        (lambda masks: Image.fromarray(np.stack([boxes(255), boxes(0, 9), boxes()], 2)).save(masks / "1.png"), "several col"),
+        (
+            lambda masks: Image.fromarray(np.stack([boxes(255), boxes(0, 9), boxes()], 2)).save(masks / "1.png"),
+            "several col",
+        ),
         (lambda masks: Image.effect_noise((32, 24), 90).save(masks / "1.png"), "not a mask"),
-        (lambda masks: Image.fromarray(np.full(trees.SIZE, 40000, np.uint16)).save(masks / "1.png"), "expected an 8-bit image"),
+        (
+            lambda masks: Image.fromarray(np.full(trees.SIZE, 40000, np.uint16)).save(masks / "1.png"),
+            "expected an 8-bit image",
+        ),
     ],
     ids=["colours", "photograph", "16 bits"],
 )

@@ -8,7 +8,9 @@ import pytest
 
 from nnunet_mamba.dataset_conversion import isic2017, isic2018
 
-YEARS = pytest.mark.parametrize("converter, plant", [(isic2017, trees.isic_2017), (isic2018, trees.isic_2018)], ids=[2017, 2018])
+YEARS = pytest.mark.parametrize(
+    "converter, plant", [(isic2017, trees.isic_2017), (isic2018, trees.isic_2018)], ids=[2017, 2018]
+)
 
 
 def load(path: Path):
@@ -62,7 +64,9 @@ def test_a_folder_within_a_folder_of_its_name(tmp_path, converter, plant):
     assert load(converter.convert(source, 505) / "dataset.json")["numTraining"] == 6
 
 
-@pytest.mark.parametrize("converter, plant, year", [(isic2017, trees.isic_2018, 2017), (isic2018, trees.isic_2017, 2018)])
+@pytest.mark.parametrize(
+    "converter, plant, year", [(isic2017, trees.isic_2018, 2017), (isic2018, trees.isic_2017, 2018)]
+)
 def test_the_other_year(tmp_path, nnunet, converter, plant, year):
     with pytest.raises(ValueError, match=rf"not the layout of ISIC {year}; expected ISIC.*; found ISIC") as error:
         converter.convert(plant(tmp_path), 505)

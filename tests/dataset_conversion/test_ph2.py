@@ -34,7 +34,10 @@ def test_what_is_written(tree, images, nnunet):
     folder = convert(tree, 501, test=2)
     assert folder == nnunet.raw / "Dataset501_PH2"
     assert [p.name for p in nnunet.raw.iterdir()] == ["Dataset501_PH2"]
-    names = {part: sorted(p.name for p in (folder / part).iterdir()) for part in ("imagesTr", "labelsTr", "imagesTs", "labelsTs")}
+    names = {
+        part: sorted(p.name for p in (folder / part).iterdir())
+        for part in ("imagesTr", "labelsTr", "imagesTs", "labelsTs")
+    }
     training = [name.removesuffix(".png") for name in names["labelsTr"]]
     test = [name.removesuffix(".png") for name in names["labelsTs"]]
     assert sorted(training + test) == ids and len(test) == 2

@@ -11,12 +11,16 @@ from nnunet_mamba.dataset_conversion.splits import hold_out, make_folds
 
 def make_cases(num_groups: int, per_group: int = 1) -> list[Case]:
     return [
-        Case(f"g{group}_{i}", f"g{group}", Path("image"), Path("mask")) for group in range(num_groups) for i in range(per_group)
+        Case(f"g{group}_{i}", f"g{group}", Path("image"), Path("mask"))
+        for group in range(num_groups)
+        for i in range(per_group)
     ]
 
 
 @pytest.mark.parametrize("per_group", [1, 3])
-@pytest.mark.parametrize("num_groups, test, held_out", [(160, 16, None), (23, 0, None), (160, 0, 30), (31, 4, 10), (5, 0, None)])
+@pytest.mark.parametrize(
+    "num_groups, test, held_out", [(160, 16, None), (23, 0, None), (160, 0, 30), (31, 4, 10), (5, 0, None)]
+)
 def test_folds_partition_without_leak(num_groups, per_group, test, held_out):
     cases = make_cases(num_groups, per_group)
     group_of = {case.id: case.group for case in cases}

@@ -91,7 +91,10 @@ def test_targets(source, target, frames, values):
     y, x = np.indices(labels.shape)
     distance = np.hypot(x - 20, y - 18)
     if target == "both":
-        assert dataset["labels"] == {"background": 0, "epi": [1, 2], "endo": 2} and dataset["regions_class_order"] == [1, 2]
+        assert dataset["labels"] == {"background": 0, "epi": [1, 2], "endo": 2} and dataset["regions_class_order"] == [
+            1,
+            2,
+        ]
         assert (labels[distance <= 5] == 2).all() and (labels[(distance > 7) & (distance < 8)] == 1).all()
         shares = load(folder / "conversion_report.json")["classes"]
         assert shares["epi"]["median"] > 1.5 * shares["endo"]["median"]
@@ -276,8 +279,16 @@ def second_series(images, contours):
 @pytest.mark.parametrize(
     "spoil, message, left",
     [
-        (contours_of_another, r"0004-icontour-manual\.txt: \d+ pixels \(\d+%\) of the .* 3 of 3 frames of SC-HF-I-01", 9),
-        (one_frame_outside, r"0004-icontour-manual\.txt: \d+ pixels \(\d+%\) of the endocardium lie outside .*ocontour", 14),
+        (
+            contours_of_another,
+            r"0004-icontour-manual\.txt: \d+ pixels \(\d+%\) of the .* 3 of 3 frames of SC-HF-I-01",
+            9,
+        ),
+        (
+            one_frame_outside,
+            r"0004-icontour-manual\.txt: \d+ pixels \(\d+%\) of the endocardium lie outside .*ocontour",
+            14,
+        ),
         (broken_line, r"0004-ocontour-manual\.txt, line 2: expected two numbers `x y`, got '12\.5 abc'", 11),
         (three_numbers, r"0004-ocontour-manual\.txt, line 1: expected two numbers", 11),
         (not_a_number, r"0004-ocontour-manual\.txt, line 3: expected two numbers", 11),
@@ -312,7 +323,9 @@ def test_epicardium_alone_is_told_and_no_error(source, contours):
 
 def test_uneven_stack(source, images, nnunet):
     trees.write_dicom(images / "IM-0003-0008.dcm", 8, -trees.DISTANCE - 4)
-    with pytest.raises(ValueError, match=r"IM-0003-0008\.dcm: 4\.0 mm off an even stack of 9\.0 mm a slice; try --as slices"):
+    with pytest.raises(
+        ValueError, match=r"IM-0003-0008\.dcm: 4\.0 mm off an even stack of 9\.0 mm a slice; try --as slices"
+    ):
         convert(source, 503, kind="stacks")
     assert nnunet.content() == []
 
@@ -355,7 +368,9 @@ def test_bad_source(source, nnunet, spoil, message):
     assert nnunet.content() == []
 
 
-@pytest.mark.parametrize("option, message", [({"target": "rv"}, "unknown --target 'rv'"), ({"kind": "4d"}, "unknown --as '4d'")])
+@pytest.mark.parametrize(
+    "option, message", [({"target": "rv"}, "unknown --target 'rv'"), ({"kind": "4d"}, "unknown --as '4d'")]
+)
 def test_bad_option(source, nnunet, option, message):
     with pytest.raises(ValueError, match=message):
         convert(source, 503, **option)
@@ -374,7 +389,10 @@ def test_real_cases(nnunet, target, kind):
     # Blood is brighter than the wall: were images and contours mismatched, this would not hold.
     brighter = []
     for name in cases(folder):
-        image, labels = pixels(folder / "imagesTr" / f"{name}_0000.nii.gz"), pixels(folder / "labelsTr" / f"{name}.nii.gz")
+        image, labels = (
+            pixels(folder / "imagesTr" / f"{name}_0000.nii.gz"),
+            pixels(folder / "labelsTr" / f"{name}.nii.gz"),
+        )
         inside = labels == labels.max()
         brighter.append(np.median(image[inside]) > np.median(image[labels == 1 if target == "both" else ~inside]))
     assert np.mean(brighter) > 0.95

@@ -83,7 +83,9 @@ def test_labels_elsewhere_than_the_scan(tmp_path, nnunet):
     source = trees.btcv(tmp_path)
     labels = source / "RawData" / "Training" / "label" / "label0006.nii.gz"
     trees.write_volume(labels, np.zeros((4, *trees.SIZE), np.uint8), spacing=(0.7, 0.8, 5.0))
-    with pytest.raises(ValueError, match=r"label0006\.nii\.gz: the mask has spacing 0\.7 0\.8 5 \(x, y, z\), its image .*3"):
+    with pytest.raises(
+        ValueError, match=r"label0006\.nii\.gz: the mask has spacing 0\.7 0\.8 5 \(x, y, z\), its image .*3"
+    ):
         convert(source, 509)
     assert nnunet.content() == []
 

@@ -94,7 +94,9 @@ def test_variables_are_for_the_commands_only(fake, monkeypatch):
 def test_a_failing_command_is_named(fake, position, name):
     fake.statuses[position] = 3
     log = rf"logs.{position + 1}_{name}\.log"
-    with pytest.raises(RuntimeError, match=rf"^{demo.command_steps('cpu')[position - 1].command[0]} .* status 3; .*{log}$"):
+    with pytest.raises(
+        RuntimeError, match=rf"^{demo.command_steps('cpu')[position - 1].command[0]} .* status 3; .*{log}$"
+    ):
         demo.run_demo(fake.folder, "cpu")
     assert len(fake.commands) == position
 
@@ -212,7 +214,9 @@ def test_an_interrupt_stops_the_command_and_its_workers(tmp_path):
         "runner.find_script = lambda name: sys.executable; runner.GRACE = 0.2; "
         f"runner.run_command(['python', '-c', {command!r}], Path('.'), {{}}, Path('log'))"
     )
-    parent = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
     pid = int(parent.stdout.readline())
     parent.send_signal(signal.SIGINT)
     assert parent.wait(timeout=20) != 0

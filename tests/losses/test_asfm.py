@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from recorded import arrays
 
+from helpers.recorded import arrays
 from nnunet_mamba.losses import ASFMLoss
 
 

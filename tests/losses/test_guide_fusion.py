@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from recorded import arrays
 
+from helpers.recorded import arrays
 from nnunet_mamba.losses import GuideFusionLoss, boundary_attention
 
 attend = boundary_attention.boundary_attention
@@ -33,7 +33,11 @@ def test_recorded_values_and_gradients(case):
 
 def brute_force(mask, known):
     """Distance from every pixel that is known to the nearest of the other value that is."""
-    places = torch.stack(torch.meshgrid(*(torch.arange(n) for n in mask.shape), indexing="ij"), dim=-1).view(-1, mask.dim()).double()
+    places = (
+        torch.stack(torch.meshgrid(*(torch.arange(n) for n in mask.shape), indexing="ij"), dim=-1)
+        .view(-1, mask.dim())
+        .double()
+    )
     between = torch.cdist(places, places)
     other = (mask.flatten()[:, None] != mask.flatten()[None]) & known.flatten()[None]
     return between.masked_fill(~other, float("inf")).amin(1).view(mask.shape)[known].float()

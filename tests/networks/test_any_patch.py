@@ -92,7 +92,11 @@ def test_activations_of_a_million_in_half_precision(name, dtype, kind):
     assert all(output.isfinite().all() for output in outputs)
     assert outputs[0].dtype == dtype
     sum(output.float().square().mean() for output in outputs).backward()
-    wrong = [name for name, weight in network.named_parameters() if weight.grad is not None and not weight.grad.isfinite().all()]
+    wrong = [
+        name
+        for name, weight in network.named_parameters()
+        if weight.grad is not None and not weight.grad.isfinite().all()
+    ]
     assert not wrong
     assert all(buffer.isfinite().all() for buffer in network.buffers())
 

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from multiply_adds import multiply_adds
-from recorded import arrays, draw, listing, published_state
 
+from helpers.multiply_adds import multiply_adds
+from helpers.recorded import arrays, draw, listing, published_state
 from nnunet_mamba.networks import DAMambaNet, load_published_state_dict
 
 

@@ -4,9 +4,9 @@ import json
 
 import pytest
 import torch
-from multiply_adds import multiply_adds
-from recorded import FOLDER, arrays, draw, listing, published_state
 
+from helpers.multiply_adds import multiply_adds
+from helpers.recorded import FOLDER, arrays, draw, listing, published_state
 from nnunet_mamba.networks import SliceMamba, SliceMambaSupernet, load_published_state_dict
 from nnunet_mamba.networks.slicemamba import SLICES
 
@@ -104,9 +104,7 @@ def test_a_path_of_the_supernet_is_a_slicemamba():
     supernet.set_path(path)
     network = SliceMamba(1, 2, supernet.slicing_of(path), **SMALL).eval()
     chosen = {
-        name: tensor
-        for name, tensor in supernet.state_dict().items()
-        if not name.startswith(("encoder", "decoder"))
+        name: tensor for name, tensor in supernet.state_dict().items() if not name.startswith(("encoder", "decoder"))
     }
     for index, choice in enumerate(path):
         side, stage = ("encoder", index) if index < 4 else ("decoder", index - 4)

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from vmamba_tiny import state_dict
 
+from helpers.vmamba_tiny import state_dict
 from nnunet_mamba.networks import SliceMamba, SliceMambaSupernet
 from nnunet_mamba.networks.vmamba import import_vmamba
 
@@ -52,7 +52,9 @@ def test_images_of_other_channels(vmamba, channels):
     import_vmamba(coloured, vmamba)
     if channels == 1:
         grey = torch.randn(1, 1, 32, 32)
-        torch.testing.assert_close(network.embedding(grey), coloured.embedding(grey.expand(-1, 3, -1, -1)), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(
+            network.embedding(grey), coloured.embedding(grey.expand(-1, 3, -1, -1)), rtol=1e-4, atol=1e-4
+        )
     else:
         assert done.skipped["patch_embed.proj.weight"] == "its shape is (96, 3, 4, 4), the network's (96, 4, 4, 4)"
         assert "embedding.projection.weight" in done.missing

@@ -11,8 +11,8 @@ import torch
 
 pytest.importorskip("numba")
 
+from helpers.scan_definition import definition
 from nnunet_mamba.ops import cpu
-from scan_definition import definition
 
 GRADIENTS = ("u", "delta", "A", "B", "C", "D", "delta_bias")
 

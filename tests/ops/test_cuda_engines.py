@@ -8,8 +8,8 @@ import types
 import pytest
 import torch
 
+from helpers.scan_definition import definition
 from nnunet_mamba.ops import contest, reference, scan
-from scan_definition import definition
 
 KERNELS = ("_add_up", "_carry", "_outputs", "_add_up_adjoints", "_gradients")
 COMPILE = """
@@ -35,7 +35,9 @@ def test_triton_kernels_compile_for_gpus(kernel, tmp_path):
     pytest.importorskip("triton")
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     command = [sys.executable, "-c", COMPILE, kernel]
-    done = subprocess.run(command, env=environment | {"TRITON_CACHE_DIR": str(tmp_path)}, capture_output=True, text=True)
+    done = subprocess.run(
+        command, env=environment | {"TRITON_CACHE_DIR": str(tmp_path)}, capture_output=True, text=True
+    )
     if "cannot find" in done.stderr.lower() and "ptxas" in done.stderr.lower():
         pytest.skip("this Triton brings no assembler")
     assert done.returncode == 0, done.stderr[-2000:]
@@ -137,7 +139,9 @@ def test_the_choice_on_cuda_breaks_no_graph(monkeypatch):
     u, rate, steering = torch.randn(1, 4, 6), -torch.ones(4, 2), torch.randn(1, 2, 6)
     try:
         compiled = torch.compile(scan.selective_scan, fullgraph=True, backend="aot_eager")
-        torch.testing.assert_close(compiled(u, u, rate, steering, steering), scan.selective_scan(u, u, rate, steering, steering))
+        torch.testing.assert_close(
+            compiled(u, u, rate, steering, steering), scan.selective_scan(u, u, rate, steering, steering)
+        )
     finally:
         scan._best_on_cuda.cache_clear()
 

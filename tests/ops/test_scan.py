@@ -7,10 +7,10 @@ from importlib.util import find_spec
 import pytest
 import torch
 
+from helpers.scan_definition import definition
 from nnunet_mamba.blocks.ss2d import VSSBlock
 from nnunet_mamba.ops import cross_scan_orders, directional_scan, selective_scan, slice_scan_orders
 from nnunet_mamba.ops.scan_orders import identity_order
-from scan_definition import definition
 
 CUDA = torch.cuda.is_available()
 DEVICES = {"torch": "cpu", "cpu": "cpu", "triton": "cuda" if CUDA else "cpu", "mamba_ssm": "cuda"}
@@ -20,14 +20,23 @@ ENGINES = [
     pytest.param("triton", marks=pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not installed")),
     pytest.param(
         "mamba_ssm",
-        marks=pytest.mark.skipif(not CUDA or find_spec("selective_scan_cuda") is None, reason="needs CUDA and mamba-ssm"),
+        marks=pytest.mark.skipif(
+            not CUDA or find_spec("selective_scan_cuda") is None, reason="needs CUDA and mamba-ssm"
+        ),
     ),
 ]
 FAST_ENGINES = ["torch", "cpu", pytest.param("triton", marks=pytest.mark.skipif(not CUDA, reason="needs CUDA"))]
 
 # B, D, L, N, groups (0: B and C shared, given as (B, N, L))
 LONG_SHAPES = [(1, 1, 4096, 1, 0), (2, 24, 4096, 8, 3), (1, 768, 500, 16, 0), (1, 8, 49152, 16, 0)]
-SHAPES = [(1, 1, 1, 1, 0), (2, 8, 2, 8, 0), (2, 24, 63, 16, 3), (1, 8, 500, 16, 2), (3, 5, 130, 7, 0), (1, 768, 40, 16, 0)]
+SHAPES = [
+    (1, 1, 1, 1, 0),
+    (2, 8, 2, 8, 0),
+    (2, 24, 63, 16, 3),
+    (1, 8, 500, 16, 2),
+    (3, 5, 130, 7, 0),
+    (1, 768, 40, 16, 0),
+]
 
 
 def relative_error(value, wanted):
@@ -320,11 +329,15 @@ def test_engines_that_know_float32_alone_say_so():
         selective_scan(**tensors, engine="cpu")
 
 
-@pytest.mark.parametrize("orders", [torch.tensor([[0, 1, 1]]), torch.tensor([[0, 1, 3]]), torch.tensor([[0, 1]])], ids=str)
+@pytest.mark.parametrize(
+    "orders", [torch.tensor([[0, 1, 1]]), torch.tensor([[0, 1, 3]]), torch.tensor([[0, 1]])], ids=str
+)
 def test_orders_must_be_permutations(orders):
     ones = torch.ones(1, 1, 3)
     with pytest.raises(ValueError, match="orders: got"):
-        directional_scan(ones, ones[None], -ones[:, :, :1], ones[None], ones[None], ones[0, :, :1], ones[0, :, :1], orders)
+        directional_scan(
+            ones, ones[None], -ones[:, :, :1], ones[None], ones[None], ones[0, :, :1], ones[0, :, :1], orders
+        )
 
 
 def test_orders_are_checked_again_after_they_were_written_to():

@@ -24,7 +24,9 @@ SCRIPTS = Path(sys.executable).parent
 FINGERPRINT = {
     "spacings": [[999.0, 1.0, 1.0]] * 12,
     "shapes_after_crop": [[1, *SIZE]] * 12,
-    "foreground_intensity_properties_per_channel": {"0": {"mean": 100.0, "std": 30.0, "percentile_00_5": 1.0, "percentile_99_5": 250.0}},
+    "foreground_intensity_properties_per_channel": {
+        "0": {"mean": 100.0, "std": 30.0, "percentile_00_5": 1.0, "percentile_99_5": 250.0}
+    },
     "median_relative_size_after_cropping": 1.0,
 }
 
@@ -42,9 +44,16 @@ def dataset(tmp_path, monkeypatch):
     for folder in ("imagesTr", "labelsTr"):
         (raw / folder).mkdir(parents=True)
     for case in range(12):
-        Image.fromarray(generator.integers(0, 255, SIZE, dtype=np.uint8)).save(raw / "imagesTr" / f"n{case:02}_0000.png")
+        Image.fromarray(generator.integers(0, 255, SIZE, dtype=np.uint8)).save(
+            raw / "imagesTr" / f"n{case:02}_0000.png"
+        )
         Image.fromarray(generator.integers(0, 2, SIZE, dtype=np.uint8)).save(raw / "labelsTr" / f"n{case:02}.png")
-    description = {"channel_names": {"0": "x"}, "labels": {"background": 0, "a": 1}, "numTraining": 12, "file_ending": ".png"}
+    description = {
+        "channel_names": {"0": "x"},
+        "labels": {"background": 0, "a": 1},
+        "numTraining": 12,
+        "file_ending": ".png",
+    }
     (raw / "dataset.json").write_text(json.dumps(description))
     folder = tmp_path / "preprocessed" / "Dataset007_Noise"
     folder.mkdir()
@@ -79,7 +88,10 @@ def test_plans_fit_the_memory_and_nnunet_takes_them(dataset, capsys):
     said = capsys.readouterr().out
     name = "nnUNetMambaPlans_DermoMamba_4G"
     settings = configuration(dataset, name)
-    assert (settings["patch_size"], settings["batch_size"]) == ([64, 96], 2)  # 5 % of the pixels are fewer than two patches
+    assert (settings["patch_size"], settings["batch_size"]) == (
+        [64, 96],
+        2,
+    )  # 5 % of the pixels are fewer than two patches
     assert settings["data_identifier"] == "nnUNetPlans_2d" and settings["batch_dice"] is True
     next_commands = [line.split() for line in said.splitlines() if line.startswith("  nnUNetv2_")]
     assert [words[0] for words in next_commands] == ["nnUNetv2_preprocess", "nnUNetv2_train", "nnUNetv2_predict"]
@@ -177,7 +189,10 @@ def test_preprocessed_data_is_shared_only_where_it_is_the_same(dataset, quick):
     other = json.loads((dataset / "mine.json").read_text())
     other["configurations"]["2d"]["spacing"] = [2.0, 2.0]
     (dataset / "nnUNetPlans.json").write_text(json.dumps(other))
-    change(dataset / "mine.json", configurations=other["configurations"] | {"2d_big": {"inherits_from": "2d", "batch_size": 9}})
+    change(
+        dataset / "mine.json",
+        configurations=other["configurations"] | {"2d_big": {"inherits_from": "2d", "batch_size": 9}},
+    )
     assert plan("--gpu-memory", 0.8, "-p", "mine") == 0
     assert configuration(dataset, "mine")["data_identifier"] == "mine_2d"
     configurations = json.loads((dataset / "mine.json").read_text())["configurations"]

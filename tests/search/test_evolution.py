@@ -18,7 +18,9 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 def objective(trial):
     """Best where every block has the last choice."""
-    return sum(trial.suggest_categorical(f"block{i:02}", range(CHOICES)) for i in range(BLOCKS)) / (BLOCKS * (CHOICES - 1))
+    return sum(trial.suggest_categorical(f"block{i:02}", range(CHOICES)) for i in range(BLOCKS)) / (
+        BLOCKS * (CHOICES - 1)
+    )
 
 
 def search(evolution, trials, storage=None, seed=0, blocks=BLOCKS):
@@ -48,7 +50,11 @@ def test_a_generation_comes_from_the_best_before_it(whole):
         first = generation * SMALL.population
         best = sorted(trials[:first], key=lambda trial: (-trial.value, trial.number))[: SMALL.parents]
         parents = [candidate_of(trial) for trial in best]
-        bred = [candidate for candidate in candidates(whole)[first : first + SMALL.population] if is_bred(candidate, parents)]
+        bred = [
+            candidate
+            for candidate in candidates(whole)[first : first + SMALL.population]
+            if is_bred(candidate, parents)
+        ]
         assert 18 <= len(bred) <= 20
 
 
@@ -56,7 +62,9 @@ def is_bred(candidate, parents):
     """A mutant differs from a parent in a tenth of the blocks, a crossover has each block from one of two parents."""
     if min(sum(a != b for a, b in zip(candidate, parent)) for parent in parents) <= 8:
         return True
-    return any(all(gene in pair for gene, pair in zip(candidate, zip(one, other))) for one in parents for other in parents)
+    return any(
+        all(gene in pair for gene, pair in zip(candidate, zip(one, other))) for one in parents for other in parents
+    )
 
 
 def test_random_candidates_do_not_pass_for_bred():
@@ -73,7 +81,9 @@ def test_fitness_rises(whole):
 def test_neighbours_in_a_generation_share_their_beginning(whole):
     for generation in range(SMALL.generations):
         first = generation * SMALL.population
-        assert candidates(whole)[first : first + SMALL.population] == sorted(candidates(whole)[first : first + SMALL.population])
+        assert candidates(whole)[first : first + SMALL.population] == sorted(
+            candidates(whole)[first : first + SMALL.population]
+        )
 
 
 def test_an_interrupted_search_goes_on_as_if_it_had_not_been(whole, tmp_path):
@@ -92,7 +102,9 @@ def test_generations_are_filled_up(mutants, crossovers):
     """Three blocks have 64 candidates: parents soon have no new children, and random candidates take their place."""
     evolution = Evolution(population=20, generations=3, parents=1, mutants=mutants, crossovers=crossovers)
     study = optuna.create_study(direction="maximize", sampler=EvolutionSampler(evolution, 3, CHOICES))
-    study.optimize(lambda trial: sum(trial.suggest_categorical(f"block{i:02}", range(CHOICES)) for i in range(3)), n_trials=60)
+    study.optimize(
+        lambda trial: sum(trial.suggest_categorical(f"block{i:02}", range(CHOICES)) for i in range(3)), n_trials=60
+    )
     assert len(set(candidates(study))) == 60
 
 
@@ -194,7 +206,9 @@ def test_a_storage_that_cannot_be_opened_is_named(storage, reason):
 
 
 def test_a_password_is_not_shown():
-    with pytest.raises(ValueError, match=r"storage: 'postgresql://me:\*\*\*@localhost:1/database' cannot be opened") as raised:
+    with pytest.raises(
+        ValueError, match=r"storage: 'postgresql://me:\*\*\*@localhost:1/database' cannot be opened"
+    ) as raised:
         open_storage("postgresql://me:secret@localhost:1/database")
     assert "secret" not in str(raised.value)
 

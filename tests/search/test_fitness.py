@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from nnunet_mamba.networks import SliceMambaSupernet
 from nnunet_mamba.search.cases import search_cases
 from nnunet_mamba.search.fitness import Tile, count, fitness_of, tiles_of
 from nnunet_mamba.search.judge import Judge
 from nnunet_mamba.search.supernet import TrainedSupernet
-from nnunet_mamba.networks import SliceMambaSupernet
 
 PATCH = (32, 48)
 
@@ -37,7 +37,11 @@ def test_counts_are_those_of_the_definition(regions):
         for number in range(truth.shape[1]):
             predicted = logits[image, number] > 0 if regions else logits[image].argmax(0) == number + 1
             seen, wanted = predicted[counted[image, 0]], truth[image, number][counted[image, 0]]
-            assert counts[image, number].tolist() == [(seen & wanted).sum(), (seen & ~wanted).sum(), (~seen & wanted).sum()]
+            assert counts[image, number].tolist() == [
+                (seen & wanted).sum(),
+                (seen & ~wanted).sum(),
+                (~seen & wanted).sum(),
+            ]
 
 
 def test_means_are_over_what_is_there():
@@ -54,7 +58,9 @@ def supernet(generator):
     tiles = []
     for case in (0, 0, 1, 2, 2):
         truth = generator.random((1, *PATCH)) > 0.5
-        tiles.append(Tile(case, generator.normal(size=(1, *PATCH)).astype(np.float32), truth, np.ones((1, *PATCH), bool)))
+        tiles.append(
+            Tile(case, generator.normal(size=(1, *PATCH)).astype(np.float32), truth, np.ones((1, *PATCH), bool))
+        )
     return TrainedSupernet(network, ["a", "b", "c"], tiles, 1, False, 2, "digest")
 
 
@@ -70,7 +76,9 @@ def test_the_judge_sees_what_the_network_says(kept_bytes, batch_size):
         for tile in trained.tiles:
             with torch.no_grad():
                 logits = trained.network(torch.from_numpy(tile.image)[None])
-            counts[tile.case] += count(logits, torch.from_numpy(tile.truth)[None], torch.from_numpy(tile.counted)[None], False)[0]
+            counts[tile.case] += count(
+                logits, torch.from_numpy(tile.truth)[None], torch.from_numpy(tile.counted)[None], False
+            )[0]
         assert judge(path) == pytest.approx(fitness_of(counts))
     computed = {0: 30, 1e9: 6 + 1 + 0 + 6 + 3}.get(kept_bytes)
     if computed is not None:

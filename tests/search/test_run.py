@@ -61,7 +61,9 @@ def test_a_candidate_that_fails_is_recorded_and_not_tried_again(study, capsys):
 
 def test_where_all_fail_the_search_ends_and_says_why(study):
     judge = FragileJudge(fails=(0, 1, 2))
-    with pytest.raises(RuntimeError, match="the first 5 candidates all failed, the last with: RuntimeError: out of memory"):
+    with pytest.raises(
+        RuntimeError, match="the first 5 candidates all failed, the last with: RuntimeError: out of memory"
+    ):
         _evaluate(study, judge, EVOLUTION)
     assert len(judge.asked) == 5
 
@@ -84,7 +86,9 @@ def test_a_storage_that_goes_away_loses_nothing(study, monkeypatch):
 
     def fails_at_the_seventh(self, trial, *args, **more):
         if len(stored) == 6:
-            raise StorageInternalError("in the commit") from OperationalError("UPDATE trials", {}, Exception("disk is full"))
+            raise StorageInternalError("in the commit") from OperationalError(
+                "UPDATE trials", {}, Exception("disk is full")
+            )
         stored.append(trial)
         return store(self, trial, *args, **more)
 

@@ -124,7 +124,9 @@ def trials_of(url):
 @pytest.fixture(scope="module")
 def searched(nnunet, supernet):
     """What slicing.json says, after a search that was killed while it judged its sixth candidate."""
-    killed = subprocess.run([sys.executable, "-c", KILLED, *search_arguments()], env=nnunet, capture_output=True, text=True)
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, *search_arguments()], env=nnunet, capture_output=True, text=True
+    )
     assert killed.returncode == -signal.SIGKILL, killed.stdout + killed.stderr
     url = f"sqlite:///{supernet / 'search.db'}"
     before = trials_of(url)
@@ -151,7 +153,9 @@ def test_the_search_beats_the_mean_of_random_slicings(searched, supernet):
     assert searched["fitness"] > searched["random_slicings"]["mean"] + searched["random_slicings"]["sd"]
     assert searched["random_slicings"]["number"] in (11, 12)  # the kill may have cost one of these its place
     assert searched["candidates"] == 36 and searched["failed"] == 0
-    assert len(searched["slicing"]) == BLOCKS and all(pair in [[2, 2], [2, 4], [4, 2], [4, 4]] for pair in searched["slicing"])
+    assert len(searched["slicing"]) == BLOCKS and all(
+        pair in [[2, 2], [2, 4], [4, 2], [4, 4]] for pair in searched["slicing"]
+    )
     assert searched["fitness"] == pytest.approx((searched["mean_iou"] + searched["mean_dice"]) / 2)
     with Image.open(supernet / "search.png") as picture:
         assert min(picture.size) > 500
@@ -205,8 +209,14 @@ def test_the_training_takes_the_slicing_and_its_checkpoint_needs_no_other_file(n
 
 
 BAD_INPUT = {
-    ("--storage", "sqlite:////no/such/folder/search.db"): "storage: 'sqlite:////no/such/folder/search.db' cannot be opened",
-    ("-chk", "checkpoint_none.pth"): "checkpoint_none.pth is missing, there is checkpoint_best.pth, checkpoint_final.pth",
+    (
+        "--storage",
+        "sqlite:////no/such/folder/search.db",
+    ): "storage: 'sqlite:////no/such/folder/search.db' cannot be opened",
+    (
+        "-chk",
+        "checkpoint_none.pth",
+    ): "checkpoint_none.pth is missing, there is checkpoint_best.pth, checkpoint_final.pth",
     ("--seed", "1"): "begun otherwise (seed was 0 and is 1)",
     ("--population", "0"): "population: got 0, wanted 1 or more",
     ("--tiles", "0"): "--tiles: got 0, wanted 1 or more",
@@ -241,7 +251,9 @@ def test_a_slicing_of_another_network_is_refused(nnunet, searched):
     whole = file.read_text()
     try:
         file.write_text(json.dumps({"slicing": searched["slicing"][:-1]}))
-        said = run(nnunet, "nnUNetv2_train", "8", "2d", "0", "-tr", "SliceMambaTrainer_5epochs", "-device", "cpu", fails=True)
+        said = run(
+            nnunet, "nnUNetv2_train", "8", "2d", "0", "-tr", "SliceMambaTrainer_5epochs", "-device", "cpu", fails=True
+        )
     finally:
         file.write_text(whole)
     assert "slicing.json: got a slicing for 5 blocks, wanted 6: it was searched on a network of another size." in said

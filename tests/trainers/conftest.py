@@ -1,7 +1,8 @@
 """One home of nnU-Net's for all tests that train through its commands: each training is run once."""
 
 import pytest
-from nnunet_scenarios import Scenarios
+
+from helpers.nnunet_scenarios import Scenarios
 
 
 @pytest.fixture(scope="session")

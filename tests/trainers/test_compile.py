@@ -5,7 +5,8 @@ from unittest import mock
 
 import pytest
 import torch
-from trainer_steps import TRAINERS, make_batch, make_trainer
+
+from helpers.trainer_steps import TRAINERS, make_batch, make_trainer
 
 IN_ONE_GRAPH = partial(torch.compile, backend="aot_eager", fullgraph=True)
 

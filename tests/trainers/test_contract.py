@@ -45,12 +45,39 @@ METHODS = {
     "perform_actual_validation": "save_probabilities",
     "run_training": "",
 }
-ATTRIBUTES = (
-    "batch_size configuration_manager configuration_name current_epoch dataset_class dataset_json dataloader_train device "
-    "disable_checkpointing enable_deep_supervision fold grad_scaler initial_lr is_ddp label_manager local_rank logger loss "
-    "lr_scheduler network num_epochs num_iterations_per_epoch num_val_iterations_per_epoch optimizer output_folder plans_manager "
-    "preprocessed_dataset_folder preprocessed_dataset_folder_base save_every weight_decay _best_ema"
-).split()
+ATTRIBUTES = [
+    "batch_size",
+    "configuration_manager",
+    "configuration_name",
+    "current_epoch",
+    "dataset_class",
+    "dataset_json",
+    "dataloader_train",
+    "device",
+    "disable_checkpointing",
+    "enable_deep_supervision",
+    "fold",
+    "grad_scaler",
+    "initial_lr",
+    "is_ddp",
+    "label_manager",
+    "local_rank",
+    "logger",
+    "loss",
+    "lr_scheduler",
+    "network",
+    "num_epochs",
+    "num_iterations_per_epoch",
+    "num_val_iterations_per_epoch",
+    "optimizer",
+    "output_folder",
+    "plans_manager",
+    "preprocessed_dataset_folder",
+    "preprocessed_dataset_folder_base",
+    "save_every",
+    "weight_decay",
+    "_best_ema",
+]
 LOGGER = {"log": "key value step", "get_value": "key step", "get_checkpoint": "", "load_checkpoint": "checkpoint"}
 # what a method of nnU-Net must do for ours around it: (method, what its source calls or names)
 RELIED_ON = [
@@ -109,7 +136,9 @@ def test_the_logger_takes_what_it_took(name):
 @pytest.mark.parametrize("name", ATTRIBUTES)
 def test_attributes_are_set(name):
     tree = ast.parse(textwrap.dedent(inspect.getsource(nnUNetTrainer)))
-    stored = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)}
+    stored = {
+        node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
+    }
     assert name in stored, moved(f"nnUNetTrainer sets no attribute {name} any more")
 
 
@@ -138,7 +167,11 @@ def test_ours_take_what_nnunet_gives(trainer):
         try:
             inspect.signature(ours).bind(*given)
         except TypeError as error:
-            pytest.fail(moved(f"{trainer.__name__}.{name} takes {parameters(ours)}, nnU-Net gives {parameters(theirs)} ({error})"))
+            pytest.fail(
+                moved(
+                    f"{trainer.__name__}.{name} takes {parameters(ours)}, nnU-Net gives {parameters(theirs)} ({error})"
+                )
+            )
 
 
 @pytest.mark.parametrize("trainer", TRAINERS, ids=lambda trainer: trainer.__name__)

@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from two_processes import run_in_two
+
+from helpers.two_processes import run_in_two
 
 # (trainer, scenario, batch_dice, samples of the first process, of the second)
 STEPS = [
@@ -41,7 +42,7 @@ def steps(scenarios, tmp_path_factory):
         }
         for trainer, scenario, batch_dice, first, second in STEPS
     ]
-    return dict(zip(STEPS, run_in_two("two_processes:trainer_steps", folder, cases)))
+    return dict(zip(STEPS, run_in_two("helpers.two_processes:trainer_steps", folder, cases)))
 
 
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: "-".join(map(str, step)))

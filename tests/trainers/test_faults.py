@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tiny_nnunet
 import torch
 
+from helpers import tiny_nnunet
 from nnunet_mamba.ext import nnunet_mamba_trainers
 from nnunet_mamba.trainers import one_training
 from nnunet_mamba.trainers.robust_trainer import RobustTrainer
@@ -28,7 +28,9 @@ class ShortTrainer(nnunet_mamba_trainers.nnUNetTrainerASFM):
 
 
 def test_every_trainer_is_a_robust_one():
-    assert all(issubclass(getattr(nnunet_mamba_trainers, name), RobustTrainer) for name in nnunet_mamba_trainers.__all__)
+    assert all(
+        issubclass(getattr(nnunet_mamba_trainers, name), RobustTrainer) for name in nnunet_mamba_trainers.__all__
+    )
 
 
 @pytest.fixture
@@ -128,7 +130,8 @@ def test_a_data_worker_that_is_killed_ends_the_training(prepared):
     """With an error, soon, and with the checkpoint of the epoch before."""
     environment = prepared() | {"nnUNet_n_proc_DA": "1"}
     code = """
-import os, signal, tiny_nnunet
+import os, signal
+from helpers import tiny_nnunet
 from test_faults import ShortTrainer
 
 class Killing(ShortTrainer):
@@ -173,7 +176,9 @@ def test_a_disk_that_is_full_leaves_the_checkpoint_before(prepared, there):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, limits[1]))  # Python turns the signal into an error
     try:
-        with pytest.raises(OSError, match="when writing this checkpoint.*unharmed" if there else "wanted space.*Free space"):
+        with pytest.raises(
+            OSError, match="when writing this checkpoint.*unharmed" if there else "wanted space.*Free space"
+        ):
             trainer.save_checkpoint(str(file))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -217,7 +222,8 @@ def test_one_training_a_folder(prepared):
     """Until its process ends, killed or not, and whatever it forked lives on."""
     environment = prepared()
     code = """
-import os, sys, time, tiny_nnunet
+import os, sys, time
+from helpers import tiny_nnunet
 from test_faults import ShortTrainer
 trainer = tiny_nnunet.trainer(ShortTrainer, os.environ)
 worker = os.fork()

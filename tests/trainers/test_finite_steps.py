@@ -5,9 +5,9 @@ import os
 
 import numpy as np
 import pytest
-import tiny_nnunet
 import torch
 
+from helpers import tiny_nnunet
 from nnunet_mamba.ext import nnunet_mamba_trainers
 from nnunet_mamba.losses import ASFMLoss, GuideFusionLoss
 
@@ -50,8 +50,12 @@ class SmallTrainer(nnunet_mamba_trainers.nnUNetTrainerASFM):
     """With a network that keeps running statistics and is compiled in a moment."""
 
     @staticmethod
-    def build_network_architecture(plans_manager, configuration_manager, channels, classes, enable_deep_supervision=True):
-        return torch.nn.Sequential(torch.nn.Conv2d(channels, 4, 3, 1, 1), torch.nn.BatchNorm2d(4), torch.nn.Conv2d(4, classes, 1))
+    def build_network_architecture(
+        plans_manager, configuration_manager, channels, classes, enable_deep_supervision=True
+    ):
+        return torch.nn.Sequential(
+            torch.nn.Conv2d(channels, 4, 3, 1, 1), torch.nn.BatchNorm2d(4), torch.nn.Conv2d(4, classes, 1)
+        )
 
     @classmethod
     def made(cls, environment):
@@ -196,7 +200,9 @@ def one_of_two(rank, environment, folder):
     torch.distributed.destroy_process_group()
 
 
-@pytest.mark.parametrize("loss", [ASFMLoss(), GuideFusionLoss("pixel"), GuideFusionLoss("mean")], ids=lambda loss: repr(loss)[:12])
+@pytest.mark.parametrize(
+    "loss", [ASFMLoss(), GuideFusionLoss("pixel"), GuideFusionLoss("mean")], ids=lambda loss: repr(loss)[:12]
+)
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("kind", ["softmax", "regions"])
 def test_losses_of_the_largest_logits(loss, dtype, kind):

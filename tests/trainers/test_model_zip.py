@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from nnunet_home import read_volume, short
-from nnunet_scenarios import CASES, Scenarios
+
+from helpers.nnunet_home import read_volume, short
+from helpers.nnunet_scenarios import CASES, Scenarios
 
 OPTIONS = "--disable_tta", "--save_probabilities"
 
@@ -20,7 +21,9 @@ def test_prediction_after_export_and_import(scenarios, elsewhere, tmp_path, trai
     name, _ = scenarios.planned("labels"), scenarios.trained("labels", trainer)
     images, model = scenarios.raw / name / "imagesTr", tmp_path / "model.zip"
     here = scenarios.predict("labels", trainer, images, tmp_path / "here", *OPTIONS)
-    scenarios.command("nnUNetv2_export_model_to_zip", "-d", name, "-o", model, "-c", "2d", "-tr", short(trainer), "-f", 0)
+    scenarios.command(
+        "nnUNetv2_export_model_to_zip", "-d", name, "-o", model, "-c", "2d", "-tr", short(trainer), "-f", 0
+    )
     elsewhere.command("nnUNetv2_install_pretrained_model_from_zip", model)
     assert not elsewhere.preprocessed.exists()
     there = elsewhere.predict("labels", trainer, images, tmp_path / "there", *OPTIONS)

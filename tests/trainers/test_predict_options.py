@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import SimpleITK
 import torch
-from nnunet_home import SIZES, read_volume
-from nnunet_scenarios import SIZE
 
+from helpers.nnunet_home import SIZES, read_volume
+from helpers.nnunet_scenarios import SIZE
 from nnunet_mamba.networks import DAMambaNet, DermoMamba, SliceMamba
 
 TRAINER = "SliceMambaTrainer"
@@ -41,24 +41,24 @@ def directly(network, folder, image, mirrored, step_size):
     patch = SIZE[1:]
     network.eval().load_state_dict(checkpoint["network_weights"], strict=True)
     axes = [flip for count in range(3 if mirrored else 1) for flip in itertools.combinations((2, 3), count)]
-    weight = compute_gaussian(patch, sigma_scale=1 / 8, value_scaling_factor=10, dtype=torch.float32, device=torch.device("cpu"))
+    weight = compute_gaussian(
+        patch, sigma_scale=1 / 8, value_scaling_factor=10, dtype=torch.float32, device=torch.device("cpu")
+    )
     image = torch.from_numpy((image - image.mean()) / image.std())[:, None]
     size = image.shape[2:]
     missing = [max(0, wanted - length) for wanted, length in zip(patch, size)]
     before = [length // 2 for length in missing]
-    image = torch.nn.functional.pad(
-        image, (before[1], missing[1] - before[1], before[0], missing[0] - before[0])
-    )
+    image = torch.nn.functional.pad(image, (before[1], missing[1] - before[1], before[0], missing[0] - before[0]))
     summed = torch.zeros(len(image), 3, *image.shape[2:])
     weights = torch.zeros(image.shape[2:])
     for y, x in itertools.product(*compute_steps_for_sliding_window(image.shape[2:], patch, step_size)):
         tile = slice(y, y + patch[0]), slice(x, x + patch[1])
         with torch.inference_mode():
-            logits = [network(image[..., *tile].flip(flip)).flip(flip) for flip in axes]
-        summed[..., *tile] += torch.stack(logits).mean(0) * weight
+            logits = [network(image[(..., *tile)].flip(flip)).flip(flip) for flip in axes]
+        summed[(..., *tile)] += torch.stack(logits).mean(0) * weight
         weights[tile] += weight
     inside = [slice(start, start + length) for start, length in zip(before, size)]
-    return (summed / weights).softmax(1)[..., *inside].transpose(0, 1).numpy()
+    return (summed / weights).softmax(1)[(..., *inside)].transpose(0, 1).numpy()
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,9 @@ def test_python_predictor_equals_the_command(scenarios, images, tmp_path):
         "--disable_tta", "-device", "cpu", "-npp", 1, "-nps", 1,
     )  # fmt: skip
     files = sorted(images.iterdir())
-    single, together = scenarios.call("nnunet_home:predict_from_python", fold.parent, files, use_mirroring=False)
+    single, together = scenarios.call(
+        "helpers.nnunet_home:predict_from_python", fold.parent, files, use_mirroring=False
+    )
     for file, one, other in zip(files, single, together, strict=True):
         name = file.name.replace("_0000", "")
         wanted = read_volume(tmp_path / name)

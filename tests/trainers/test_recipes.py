@@ -1,12 +1,18 @@
 """nnU-Net's conventions for trainers: one class an epoch count, every hyper-parameter an attribute, and 2-D only where it is."""
 
-
 import pytest
-from trainer_steps import TRAINERS, make_trainer
+
+from helpers.trainer_steps import TRAINERS, make_trainer
 
 ATTRIBUTES = {
     "DAMambaTrainer": {"initial_lr": 1e-3, "weight_decay": 0, "lr_factor": 0.5, "lr_patience": 5, "asfm_alpha": 0.25},
-    "DermoMambaTrainer": {"initial_lr": 1e-4, "weight_decay": 0, "lr_factor": 0.5, "lr_patience": 5, "guidance": "pixel"},
+    "DermoMambaTrainer": {
+        "initial_lr": 1e-4,
+        "weight_decay": 0,
+        "lr_factor": 0.5,
+        "lr_patience": 5,
+        "guidance": "pixel",
+    },
     "SliceMambaTrainer": {"initial_lr": 1e-3, "weight_decay": 1e-2, "final_lr": 1e-5, "slicing": None},
     "SliceMambaSupernetTrainer": {"initial_lr": 1e-3, "weight_decay": 1e-2, "final_lr": 1e-5, "path_seed": 0},
     "nnUNetTrainerASFM": {"initial_lr": 1e-2, "weight_decay": 3e-5, "asfm_alpha": 0.25},

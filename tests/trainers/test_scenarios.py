@@ -11,8 +11,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from nnunet_home import MODULES, read_volume, short
-from nnunet_scenarios import CASES, DATASET
+
+from helpers.nnunet_home import MODULES, read_volume, short
+from helpers.nnunet_scenarios import CASES, DATASET
 
 FOLDS = range(5)
 PAIRS = {

@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from trainer_steps import TRAINERS, make_batch, make_trainer
+
+from helpers.trainer_steps import TRAINERS, make_batch, make_trainer
 
 
 def flat(state):

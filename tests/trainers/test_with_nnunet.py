@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from nnunet_home import SIZES as SLICE_MAMBA_SIZES
 from PIL import Image
 
+from helpers.nnunet_home import SIZES as SLICE_MAMBA_SIZES
 from nnunet_mamba import networks
 
 SHORT = """
@@ -204,7 +204,7 @@ from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 folder = os.path.join(os.environ['nnUNet_preprocessed'], 'Dataset007_Discs')
 plans = json.load(open(os.path.join(folder, 'nnUNetPlans.json'))) | {{'continue_training': False}}
 dataset = json.load(open(os.path.join(folder, 'dataset.json')))
-{change or ''}
+{change or ""}
 results = os.environ['nnUNet_results']
 try:
     trainer = recursive_find_trainer_class_by_name({name!r})(plans, {configuration!r}, 0, dataset, torch.device('cpu'))

@@ -112,7 +112,12 @@ def isic(root: Path, image_folder: str, mask_folder: str, parts: dict[str, int],
 def isic_2017(root: Path) -> Path:
     """With superpixels and a table among the images, and the masks of other tasks."""
     folders = "ISIC-2017_{part}_Data", "ISIC-2017_{part}_Part1_GroundTruth"
-    isic(root / "ISIC2017", *folders, {"Training": 6, "Validation": 2, "Test_v2": 3}, ("Training", "Validation", "Test_v2"))
+    isic(
+        root / "ISIC2017",
+        *folders,
+        {"Training": 6, "Validation": 2, "Test_v2": 3},
+        ("Training", "Validation", "Test_v2"),
+    )
     images = root / "ISIC2017" / "ISIC-2017_Training_Data"
     write_image(images / "ISIC_0000000_superpixels.png")
     (images / "ISIC-2017_Training_Data_metadata.csv").write_text("image_id,age_approximate,sex\n")
@@ -191,7 +196,9 @@ def _pair_options(source: Path) -> dict[str, Any]:
 _ISIC17, _ISIC18 = "ISIC-2017_Training_", "ISIC2018_Task1"
 _FIRST = "ISIC_0000000"
 DATA_SETS = (
-    DataSet("chest_merged", chest_xray.convert, merged, "CXR_png/CHNCXR_0000_0.png", "masks/CHNCXR_0000_0_mask.png", 10),
+    DataSet(
+        "chest_merged", chest_xray.convert, merged, "CXR_png/CHNCXR_0000_0.png", "masks/CHNCXR_0000_0_mask.png", 10
+    ),
     DataSet(
         *("montgomery", chest_xray.convert, montgomery, "CXR_png/MCUCXR_0001_0.png"),
         *("ManualMask/leftMask/MCUCXR_0001_0.png", 4),
@@ -211,7 +218,13 @@ DATA_SETS = (
     DataSet("kvasir", kvasir_seg.convert, kvasir, "images/cju0qkwl.jpg", "masks/cju0qkwl.jpg", 7),
     DataSet("clinicdb", cvc_clinicdb.convert, clinicdb, "Original/1.tif", "Ground Truth/1.tif", 9),
     DataSet(
-        *("synapse", synapse.convert, btcv, "RawData/Training/img/img0005.nii.gz", "RawData/Training/label/label0005.nii.gz"),
+        *(
+            "synapse",
+            synapse.convert,
+            btcv,
+            "RawData/Training/img/img0005.nii.gz",
+            "RawData/Training/label/label0005.nii.gz",
+        ),
         *(5, 2),
     ),
     DataSet("generic", generic.convert, folder_pair, "images/P0_0.png", "masks/P0_0_mask.png", 7, feed=_pair_options),

@@ -107,7 +107,9 @@ def write(home: Path, cases, splits, patch_size=(32, 32), labels=("background", 
             image, seg, {"spacing": [999, 1, 1]}, manager, manager.get_configuration("2d"), description
         )
         shape = {"chunks": data.shape, "blocks": data.shape, "chunks_seg": seg.shape, "blocks_seg": seg.shape}
-        nnUNetDatasetBlosc2.save_case(data, seg.astype(np.int16), properties, str(folder / "nnUNetPlans_2d" / name), **shape)
+        nnUNetDatasetBlosc2.save_case(
+            data, seg.astype(np.int16), properties, str(folder / "nnUNetPlans_2d" / name), **shape
+        )
     return {
         "nnUNet_raw": str(home / "raw"),
         "nnUNet_preprocessed": str(home / "preprocessed"),

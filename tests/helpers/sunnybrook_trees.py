@@ -16,7 +16,9 @@ IDS = {"SC-HF-I-01": "SCD0000101", "SC-HF-NI-03": "SCD0001501", "SC-HYP-06": "SC
 SERIES = {"SC-HF-I-01": 4, "SC-HF-NI-03": 379, "SC-HYP-06": 767, "SC-N-02": 898}  # those of layout C
 
 
-def write_dicom(path: Path, number: int, position: float, value: int = 900, slope: float = 1, intercept: float = 0) -> None:
+def write_dicom(
+    path: Path, number: int, position: float, value: int = 900, slope: float = 1, intercept: float = 0
+) -> None:
     """One slice with a bright disk; `value` is stored, beyond 8 bits. Explicit VR little endian, element by element."""
     y, x = np.indices(SIZE)
     pixels = np.where((x - 20) ** 2 + (y - 18) ** 2 <= 36, value, 100).astype("<i2")

@@ -6,9 +6,10 @@ from pathlib import Path
 from unittest import mock
 
 import torch
-from nnunet_home import SIZES
 from torch import distributed
 from torch.nn.functional import interpolate
+
+from helpers.nnunet_home import SIZES
 
 TRAINERS = (
     "DAMambaTrainer",

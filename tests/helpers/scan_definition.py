@@ -16,7 +16,9 @@ def definition(u, delta, A, B, C, D, delta_bias, orders, softplus):
     step = step.gather(3, visits.expand_as(delta))
     B, C = (x.gather(4, visits[:, None].expand_as(x)).repeat_interleave(share, dim=2) for x in (B, C))
     # what does not depend on the state is computed for all steps at once, (steps, B, K, C, N)
-    decay, drive = ((x.movedim(-1, 0)) for x in (torch.exp(step[..., None, :] * A[..., None]), (step * u_t)[..., None, :] * B))
+    decay, drive = (
+        (x.movedim(-1, 0)) for x in (torch.exp(step[..., None, :] * A[..., None]), (step * u_t)[..., None, :] * B)
+    )
     state, states = torch.zeros_like(B[..., 0]), []
     for decay_t, drive_t in zip(decay.unbind(), drive.unbind(), strict=True):
         state = torch.addcmul(drive_t, decay_t, state)

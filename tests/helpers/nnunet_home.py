@@ -110,7 +110,12 @@ class NnUNetHome:
                 volume = SimpleITK.GetImageFromArray(array)
                 volume.SetSpacing((1.0, 1.0, 3.0))
                 SimpleITK.WriteImage(volume, str(self.raw / name / folder / f"{case}{ending}.nii.gz"))
-        description = {"channel_names": {"0": "MRI"}, "labels": labels, "numTraining": len(cases), "file_ending": ".nii.gz"}
+        description = {
+            "channel_names": {"0": "MRI"},
+            "labels": labels,
+            "numTraining": len(cases),
+            "file_ending": ".nii.gz",
+        }
         (self.raw / name / "dataset.json").write_text(json.dumps(description | more))
 
 

@@ -1,7 +1,8 @@
 """nnU-Net's integration scenarios on small data sets: labels, overlapping regions, an ignore label, and both of these."""
 
 import numpy as np
-from nnunet_home import NnUNetHome, short
+
+from helpers.nnunet_home import NnUNetHome, short
 
 DATASET = {
     "labels": "Dataset001_Labels",

@@ -13,7 +13,8 @@ from unittest import mock
 import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
-from trainer_steps import make_batch, make_trainer
+
+from helpers.trainer_steps import make_batch, make_trainer
 
 
 def run_in_two(function: str, folder: Path, *arguments) -> Any:
@@ -49,7 +50,9 @@ def trainer_steps(rank: int, start, cases: list[dict]) -> list[dict]:
 def _step(case: dict, samples: slice) -> dict:
     is_ddp = distributed.is_initialized()
     torch.manual_seed(0)
-    results = os.path.join(case["results"], str(os.getpid()))  # each takes itself for the first process, which locks a folder
+    results = os.path.join(
+        case["results"], str(os.getpid())
+    )  # each takes itself for the first process, which locks a folder
     trainer = make_trainer(
         case["trainer"], case["folder"], results, batch_dice=case["batch_dice"], batch_size=case["batch"]
     )
