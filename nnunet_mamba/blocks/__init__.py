@@ -1,1 +1,1 @@
-"""The networks' parts, built on ops: one layer a file, named as in its paper."""
+"""The networks' parts, built on ops: one layer per file, named as in its paper."""

@@ -1,10 +1,10 @@
-"""Axial convolutions: a column and a row of weights in place of a square, each depthwise."""
+"""Axial convolutions: a depthwise column and row of weights instead of a square kernel."""
 
 from torch import Tensor, nn
 
 
 class AxialConv(nn.Module):
-    """x + a 3x1 and a 1x3 depthwise convolution of it (DA-MambaNet, Nguyen et al. 2025).
+    """x plus its 3x1 and 1x3 depthwise convolutions (DA-MambaNet, Nguyen et al. 2025).
 
     Shape:
         (B, C, H, W) -> (B, C, H, W).
@@ -21,7 +21,7 @@ class AxialConv(nn.Module):
 
 
 class AxialDepthwiseChain(nn.Module):
-    """x + a 1x7, a 7x1 and a 3x3 depthwise convolution, one after the other (DermoMamba, Hoang et al. 2025).
+    """x plus its 1x7, 7x1 and 3x3 depthwise convolutions in sequence (DermoMamba, Hoang et al. 2025).
 
     Shape:
         (B, C, H, W) -> (B, C, H, W).
@@ -39,7 +39,7 @@ class AxialDepthwiseChain(nn.Module):
 
 
 class AxialResidualBlock(nn.Module):
-    """The decoder's convolutions: axial, 3x3, axial, with batch norms and a projected residual (Nguyen et al. 2025).
+    """DA-MambaNet's decoder stage: axial, 3x3 and axial convolution with a 1x1 shortcut (Nguyen et al. 2025).
 
     Shape:
         (B, in_channels, H, W) -> (B, out_channels, H, W).

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 
 class ChannelGate(nn.Module):
-    """Gates channels by one two-layer perceptron of their means and of their maxima, added.
+    """Gates channels: one two-layer perceptron sees their means and their maxima; the two results are added.
 
     Shape:
         (B, C, H, W) -> (B, C, H, W).
@@ -25,7 +25,7 @@ class ChannelGate(nn.Module):
 
 
 class SpatialGate(nn.Module):
-    """Gates pixels by a 7x7 convolution of the channels' maximum and mean.
+    """Gates pixels by a 7x7 convolution over two maps: the maximum and the mean of all channels.
 
     Shape:
         (B, C, H, W) -> (B, C, H, W).

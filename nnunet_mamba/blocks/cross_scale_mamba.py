@@ -9,9 +9,9 @@ from nnunet_mamba.blocks.ss2d import VSSBlock
 
 
 class CrossScaleMamba(nn.Module):
-    """Three quarters of the channels through axial chains of dilation 1, 2, 3 and one VSS block; the fourth passes.
+    """Axial chains of dilation 1, 2 and 3 and a VSS block on three quarters of the channels; the fourth is unchanged.
 
-    The three share the VSS block's weights, so it runs once, over them as one batch.
+    The three quarters share one VSS block, so it runs once, on all three as one batch.
 
     Shape:
         (B, C, H, W) -> (B, C, H, W), C a multiple of 4.
@@ -31,9 +31,9 @@ class CrossScaleMamba(nn.Module):
 
 
 class ResidualCrossScaleMamba(nn.Module):
-    """Cross-Scale Mamba, then 3x3 convolution, instance norm and leaky ReLU of it, plus itself times a learned scale.
+    """Cross-Scale Mamba, then a 3x3 convolution with instance norm and leaky ReLU, and a residual with a learned scale.
 
-    The residual is that of the published code: it goes around the convolution, not around the Cross-Scale Mamba.
+    As in the published code, the residual bypasses the convolution, not the Cross-Scale Mamba.
 
     Shape:
         (B, C, H, W) -> (B, C, H, W), C a multiple of 4.
@@ -53,10 +53,10 @@ class ResidualCrossScaleMamba(nn.Module):
 
 
 class CrossScaleEncoder(nn.Module):
-    """Residual Cross-Scale Mamba, then 3x3 convolution to the next width, batch norm and ReLU; halved for the next stage.
+    """Residual Cross-Scale Mamba, a 3x3 convolution to the next width with batch norm and ReLU, then max pooling.
 
     Shape:
-        (B, in_channels, H, W) -> (B, out_channels, H / 2, W / 2) and the skip (B, out_channels, H, W).
+        (B, in_channels, H, W) -> pooled (B, out_channels, H / 2, W / 2) and skip (B, out_channels, H, W).
     """
 
     def __init__(self, in_channels: int, out_channels: int):

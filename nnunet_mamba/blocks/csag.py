@@ -1,4 +1,4 @@
-"""Channel-Spatial Attention Gate (CSAG), where DA-MambaNet's decoder meets the skip (Nguyen et al. 2025)."""
+"""Channel-Spatial Attention Gate (CSAG), which joins DA-MambaNet's decoder and skips (Nguyen et al. 2025)."""
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +8,7 @@ from nnunet_mamba.blocks.cbam import CBAM
 
 
 class AttentionGate(nn.Module):
-    """Keeps of the skip what the decoder's map asks for (Attention U-Net, Oktay et al. 2018).
+    """Weighs the skip's pixels by the decoder's map (Attention U-Net, Oktay et al. 2018).
 
     Shape:
         decoder: (B, gate_channels, H, W), skip: (B, skip_channels, H, W) -> (B, skip_channels, H, W).
@@ -25,9 +25,9 @@ class AttentionGate(nn.Module):
 
 
 class ChannelSpatialAttentionGate(nn.Module):
-    """The decoder's map, doubled and through CBAM, gates the skip; the gated skip goes on beside the skip itself.
+    """The decoder's map, upsampled and passed through CBAM, gates the skip; returns the gated skip beside the skip.
 
-    That is the published code: the decoder's map goes on through the gate alone.
+    As in the published code, the decoder's map has no other path to the next stage than this gate.
 
     Shape:
         decoder: (B, C, H, W), skip: (B, S, 2H, 2W) -> (B, 2S, 2H, 2W).
@@ -39,5 +39,5 @@ class ChannelSpatialAttentionGate(nn.Module):
         self.attention_gate = AttentionGate(channels, skip_channels, skip_channels // 2)
 
     def forward(self, decoder: Tensor, skip: Tensor) -> Tensor:
-        asked = self.cbam(interpolate(decoder, scale_factor=2, mode="nearest"))
-        return torch.cat([self.attention_gate(asked, skip), skip], dim=1)
+        gate = self.cbam(interpolate(decoder, scale_factor=2, mode="nearest"))
+        return torch.cat([self.attention_gate(gate, skip), skip], dim=1)

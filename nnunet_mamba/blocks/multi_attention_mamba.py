@@ -1,4 +1,4 @@
-"""Multi-Attention Mamba (MAM), DA-MambaNet's encoder stage, and the residual Mamba in it (Nguyen et al. 2025)."""
+"""Multi-Attention Mamba (MAM), DA-MambaNet's encoder stage, and its residual Mamba (Nguyen et al. 2025)."""
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ from nnunet_mamba.blocks.ss2d import VSSBlock
 
 
 class ResidualMamba(nn.Module):
-    """Depthwise 3x3, VSS block, instance norm and leaky ReLU, plus the input times a learned scale.
+    """Depthwise 3x3 convolution, VSS block, instance norm and leaky ReLU, plus the input times a learned scale.
 
     Shape:
         (B, C, H, W) -> (B, C, H, W).
@@ -31,16 +31,17 @@ class ResidualMamba(nn.Module):
 
 
 class MultiAttentionMamba(nn.Module):
-    """Four quarters of the channels: two through priority attention and Mamba, two through residual Mamba; then merged.
+    """Priority attention and Mamba on two quarters of the channels, residual Mamba on the other two; then merged.
 
-    The first two quarters share one attention and one VSS block, the last two one residual Mamba, and all four the first
-    instance norm, as published; the published block's other three instance norms are kept, frozen, for their place in
-    published weights. What quarters share runs once, over both as one batch.
+    As published, the first two quarters share one attention and one VSS block, the last two share one residual Mamba,
+    and all four share one instance norm. Each shared module runs once, on its quarters as one batch. The published
+    block has
+    three more instance norms that it never uses: they are kept, frozen, so that published weights load.
 
     Args:
         size: (H, W) of the input, both even.
     Shape:
-        (B, in_channels, H, W) -> (B, out_channels, H / 2, W / 2) and the skip (B, out_channels, H, W).
+        (B, in_channels, H, W) -> pooled (B, out_channels, H / 2, W / 2) and skip (B, out_channels, H, W).
     """
 
     def __init__(self, in_channels: int, out_channels: int, size: tuple[int, int], softmax_over_batch: bool = False):

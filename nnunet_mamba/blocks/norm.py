@@ -1,11 +1,11 @@
-"""Batch norm that bears a batch of one value a channel."""
+"""Batch norm that can train on one value per channel."""
 
 from torch import Tensor, nn
 from torch.nn.functional import batch_norm
 
 
 class PooledBatchNorm2d(nn.BatchNorm2d):
-    """nn.BatchNorm2d for maps that may be 1x1: where a batch of one has no variance, the running statistics serve.
+    """nn.BatchNorm2d that uses its running statistics for a single 1x1 map, which has no variance.
 
     Shape:
         (B, C, H, W) -> (B, C, H, W).

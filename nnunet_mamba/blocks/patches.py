@@ -1,10 +1,10 @@
-"""Layers between the resolutions of a channels-last network: patch embedding, merging and expanding (Swin-Unet, VM-UNet)."""
+"""Patch embedding, merging and expanding: channels-last layers that change resolution (Swin-Unet, VM-UNet)."""
 
 from torch import Tensor, nn
 
 
 class PatchEmbedding(nn.Module):
-    """A convolution over patches that do not overlap, and layer norm.
+    """A convolution over non-overlapping patches, then layer norm.
 
     Shape:
         (B, in_channels, H, W) -> (B, H / patch, W / patch, dim).
@@ -20,7 +20,7 @@ class PatchEmbedding(nn.Module):
 
 
 class PatchMerging(nn.Module):
-    """Four neighbours become one position of twice the channels.
+    """Merges 2x2 positions into one with twice the channels.
 
     Shape:
         (B, H, W, C) -> (B, H / 2, W / 2, 2C), H and W even.
@@ -37,7 +37,7 @@ class PatchMerging(nn.Module):
 
 
 class PatchExpanding(nn.Module):
-    """One position becomes `scale` x `scale` positions of fewer channels.
+    """Expands each position into `scale` x `scale` positions with fewer channels.
 
     Shape:
         (B, H, W, dim) -> (B, scale H, scale W, out_channels).

@@ -1,11 +1,11 @@
-"""Priority attention: what a convolution changes most is weighed most (DA-MambaNet, Nguyen et al. 2025)."""
+"""Priority attention: what a convolution changes most gets the largest weight (DA-MambaNet, Nguyen et al. 2025)."""
 
 import torch
 from torch import Tensor, nn
 
 
 class PriorityChannelAttention(nn.Module):
-    """A 9x9 depthwise convolution gated by its channel means, raised by the softmax over channels of their change.
+    """A 9x9 depthwise convolution, gated by its channel means; the gate grows with the softmax of their change.
 
     Shape:
         (B, C, H, W) -> (B, C, H, W).
@@ -23,19 +23,19 @@ class PriorityChannelAttention(nn.Module):
 
 
 class PrioritySpatialAttention(nn.Module):
-    """Gates each pixel by channel means: of the map, of its columns mixed with each other, and of its rows mixed.
+    """Gates each pixel by three channel means: of the map, of its mixed columns, and of its mixed rows.
 
-    Rows and columns are mixed by one weight matrix each, so a module serves one map size. The published code weighs the
-    three means by a softmax that in fact runs over the images of a batch (`nn.Softmax2d` of a 3-D tensor): an image's gate
-    depends on its neighbours, and prediction, one image at a time, sees other gates than training did. Here each image
-    stands for itself, which is the published network at a batch of one, where that softmax is 1.
-    `softmax_over_batch` restores the published batch behaviour.
+    One weight matrix mixes the columns and one the rows, so a module only fits one map size.
 
-    The published module also holds a 1x1 convolution whose result it drops: it is kept, frozen, for its place in
-    published weights.
+    The published code weighs the three means by a softmax that runs over the images of a batch (`nn.Softmax2d` of a 3-D
+    tensor). An image's gate then depends on the rest of its batch, and prediction, one image at a time, uses other
+    gates than training. Here the images are independent: the result is the published one for a batch of one, where that
+    softmax is 1. The published module also has a 1x1 convolution that it never uses: it is kept, frozen, so that
+    published weights load.
 
     Args:
         size: (H, W) of the map.
+        softmax_over_batch: True restores the published softmax over the batch.
     Shape:
         (B, C, H, W) -> (B, C, H, W).
     """
@@ -49,12 +49,12 @@ class PrioritySpatialAttention(nn.Module):
         self.mix_rows = nn.Conv2d(height, height, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        # A weighted sum over columns (or rows) and a mean over channels commute: mix the mean, not the map.
+        # Mixing columns (or rows) commutes with the mean over channels: mix the mean, which is smaller than the map.
         mean = x.mean(1, keepdim=True)  # (B, 1, H, W)
         by_columns = self.mix_columns(mean.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         by_rows = self.mix_rows(mean.transpose(1, 2)).transpose(1, 2)
-        gate = sum(after * (1 + self._priority(after - mean)) for after in (mean, by_columns, by_rows))
-        return x * torch.sigmoid(gate)
+        gates = [after * (1 + self._priority(after - mean)) for after in (mean, by_columns, by_rows)]
+        return x * torch.sigmoid(gates[0] + gates[1] + gates[2])
 
     def _priority(self, change: Tensor) -> Tensor | float:
         return change.softmax(0) if self.softmax_over_batch else 1.0

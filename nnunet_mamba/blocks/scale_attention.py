@@ -7,19 +7,20 @@ from nnunet_mamba.blocks.cbam import ChannelGate
 
 
 class ScaleAttention(nn.Module):
-    """Channel gate, then a gate for each scale and pixel, each with a residual; then 3x3, batch norm and ReLU.
+    """Channel gate, then a gate per scale and pixel, each with a residual; 3x3 convolution, batch norm, ReLU.
 
-    DA-MambaNet's has GELU in its spatial gate and one channel weight a channel, where CA-Net has ReLU and one a scale.
+    Like DA-MambaNet's code, this differs from CA-Net in two ways: GELU instead of ReLU in the spatial gate, and one
+    weight per channel instead of one per scale in the channel gate.
 
     Args:
-        scales: the scales whose maps are concatenated; each has `in_channels / scales` channels.
+        scales: number of concatenated maps; each has `in_channels / scales` channels.
     Shape:
         (B, in_channels, H, W) -> (B, out_channels, H, W).
     """
 
     def __init__(self, in_channels: int, out_channels: int, scales: int = 4):
         super().__init__()
-        self.channels_a_scale = in_channels // scales
+        self.channels_per_scale = in_channels // scales
         self.channel_gate = ChannelGate(in_channels, reduction=4)
         self.spatial_gate = nn.Sequential(
             nn.Conv2d(in_channels, scales, 3, padding=1, bias=False),
@@ -37,5 +38,5 @@ class ScaleAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         gated = self.channel_gate(x)
-        weights = self.spatial_gate(gated).repeat_interleave(self.channels_a_scale, dim=1)
+        weights = self.spatial_gate(gated).repeat_interleave(self.channels_per_scale, dim=1)
         return self.merge(torch.relu(gated * (1 + weights) + x))

@@ -1,4 +1,4 @@
-"""Selective kernels: branches of different reach, weighed against each other for each channel (SKNet, Li et al. 2019)."""
+"""Selective kernels: branches of different reach, with a softmax over branches per channel (SKNet, Li et al. 2019)."""
 
 import torch
 from torch import Tensor, nn
@@ -7,10 +7,10 @@ from nnunet_mamba.blocks.norm import PooledBatchNorm2d
 
 
 class SelectiveKernelConv(nn.Module):
-    """Branches with dilations 1, 2, ... whose weights are a softmax of what their sum holds on average.
+    """A weighted sum of convolutions with dilation 1, 2, ...; the weights come from the pooled sum of all branches.
 
     Args:
-        reduction, min_dim: the pooled sum is squeezed to max(channels / reduction, min_dim) channels.
+        reduction, min_dim: the pooled sum is squeezed to max(channels // reduction, min_dim) channels.
     Shape:
         (B, C, H, W) -> (B, C, H, W).
     """
@@ -55,7 +55,7 @@ class SelectiveKernelConv(nn.Module):
 
 
 class SelectiveKernelUnit(nn.Module):
-    """1x1, selective-kernel convolution, 1x1, with a residual: the bottleneck of DA-MambaNet (Nguyen et al. 2025).
+    """DA-MambaNet's bottleneck: 1x1, selective-kernel and 1x1 convolution with a residual (Nguyen et al. 2025).
 
     Shape:
         (B, C, H, W) -> (B, C, H, W).

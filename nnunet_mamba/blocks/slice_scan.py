@@ -9,23 +9,28 @@ from torch import Tensor, nn
 from nnunet_mamba.blocks.ss2d import SS2D
 from nnunet_mamba.ops import slice_scan_orders
 
+ANY_SLICES = (0, 0)  # in a state dict; of the shape of real slices, as nnU-Net's check of pretrained weights demands
+
 
 class SliceScan2D(SS2D):
     """SS2D that walks the map in slices, so that neighbours stay close in the sequence.
 
-    The published code puts maps that are not square together wrongly and refuses those that the slices do not divide; here
-    results stay at their positions whatever the walk, and the last slice may be narrower. The slices are part of `state_dict`:
-    weights know by which walk they were trained. (0, 0) there stands for weights of another walk, and changes nothing.
+    The published code returns the positions of non-square maps in the wrong order, and refuses maps that the slices do
+    not divide. Here every result returns to its position, and the last slice may be narrower.
+
+    The slices are part of `state_dict`, because weights only fit the walk that they were trained on. Weights that were
+    not trained on any slices carry `ANY_SLICES` instead: loading them keeps the slices of the module.
 
     Args:
-        slices: (h, w), the rows of a horizontal and the columns of a vertical slice.
+        slices: (h, w): the rows of a horizontal slice and the columns of a vertical one.
     Shape:
         (B, H, W, C) -> (B, H, W, C).
     """
 
     def __init__(self, d_model: int, slices: Sequence[int], d_state: int = 16):
         super().__init__(d_model, d_state)
-        self.slices = tuple(slices)
+        height, width = slices
+        self.slices = (height, width)
 
     def orders(self, height: int, width: int, device: torch.device) -> Tensor:
         return slice_scan_orders(height, width, *self.slices, device)
@@ -34,15 +39,16 @@ class SliceScan2D(SS2D):
         return torch.tensor(self.slices)
 
     def set_extra_state(self, state: Tensor) -> None:
-        if state.any():
-            self.slices = tuple(state.tolist())
+        height, width = state.tolist()
+        if (height, width) != ANY_SLICES:
+            self.slices = (height, width)
 
     def extra_repr(self) -> str:
         return f"slices={self.slices}"
 
 
 class S3Block(nn.Module):
-    """x + BSS(LayerNorm(x)), the second part left out at random in training (stochastic depth).
+    """x + BSS(LayerNorm(x)); training drops the second term at random (stochastic depth).
 
     Shape:
         (B, H, W, C) -> (B, H, W, C).

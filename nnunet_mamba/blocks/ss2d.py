@@ -14,13 +14,13 @@ DIRECTIONS = 4
 class SS2D(nn.Module):
     """Projects in, convolves depthwise, scans along rows and columns both ways, gates and projects out.
 
-    The projections that steer the scan stay in float32 under autocast, as the scan itself does: their exponentials do not
-    survive half precision. Parameters carry the names that VMamba's users know.
+    Under autocast, the scan and the projections to its parameters stay in float32: their exponentials overflow half
+    precision. Parameters have the same names as in VMamba.
 
     Args:
         d_model: channels of the map.
-        d_state: states a channel.
-        expand: inner channels are `expand * d_model`.
+        d_state: states per channel.
+        expand: the scan has `expand * d_model` channels.
     Shape:
         (B, H, W, C) -> (B, H, W, C).
     """
@@ -42,7 +42,7 @@ class SS2D(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self, dt_min: float = 1e-3, dt_max: float = 1e-1) -> None:
-        """Mamba's initialisation: A = -(1..N), and a bias that makes softplus(delta) log-uniform in [dt_min, dt_max]."""
+        """Mamba's initialisation: A = -(1, ..., N), and softplus(bias) log-uniform in [dt_min, dt_max]."""
         nn.init.uniform_(self.x_proj_weight, -(self.d_inner**-0.5), self.d_inner**-0.5)
         nn.init.uniform_(self.dt_projs_weight, -(self.dt_rank**-0.5), self.dt_rank**-0.5)
         dt = torch.exp(torch.empty_like(self.dt_projs_bias).uniform_(math.log(dt_min), math.log(dt_max)))
@@ -64,19 +64,19 @@ class SS2D(nn.Module):
         return self.out_proj(y * silu(z)).unflatten(1, (height, width))
 
     def orders(self, height: int, width: int, device: torch.device) -> Tensor:
-        """The four ways to walk a map, (4, height * width) positions each."""
+        """The four walks of a map: (4, height * width) positions."""
         return cross_scan_orders(height, width, device)
 
     def _scan(self, x: Tensor, orders: Tensor) -> Tensor:
         """(B, D, L) -> (B, D, L), in float32 or better.
 
-        What steers the scan is projected part by part: parts of one projection would have to be copied out of it.
+        delta, B and C have a projection each: slices of a joint projection would have to be copied.
         """
         with torch.autocast(device_type=x.device.type, enabled=False):
             x = x.to(torch.promote_types(x.dtype, torch.float32))
             parts = self.x_proj_weight.split([self.dt_rank, self.d_state, self.d_state], dim=1)
             dt, B, C = (_project(part.flatten(0, 1), x).unflatten(1, (DIRECTIONS, -1)) for part in parts)
-            # a product for each direction: einsum would return delta in another order, to be copied here and in the backward
+            # bmm, not einsum: einsum's memory layout would cost a copy here and another in the backward
             weights = self.dt_projs_weight.expand(len(x), -1, -1, -1).flatten(0, 1)
             delta = torch.bmm(weights, dt.flatten(0, 1)).unflatten(0, (len(x), DIRECTIONS))
             A = -torch.exp(self.A_logs).view(DIRECTIONS, self.d_inner, self.d_state)
@@ -84,7 +84,7 @@ class SS2D(nn.Module):
 
 
 def _project(weight: Tensor, x: Tensor) -> Tensor:
-    """(O, I), (B, I, L) -> (B, O, L). `weight @ x` would fold the batch into L and copy the map for it."""
+    """(O, I), (B, I, L) -> (B, O, L). `weight @ x` would fold the batch into L, which copies the map."""
     return torch.bmm(weight.expand(len(x), -1, -1), x)
 
 

@@ -1,4 +1,4 @@
-"""Sweep Mamba, DermoMamba's bottleneck: a map scanned with its channels, its height and its width as channels."""
+"""Sweep Mamba, DermoMamba's bottleneck: three scans of one map; each axis serves as channels once."""
 
 from collections.abc import Sequence
 
@@ -11,10 +11,10 @@ from nnunet_mamba.blocks.ss2d import SS2D
 
 
 class SweepMamba(nn.Module):
-    """Three SS2D of one squeezed map, each taking another axis as channels, gated by SiLU of it (Hoang et al. 2025).
+    """Three SS2D on one squeezed map, each with another axis as channels, gated by SiLU of the map (Hoang et al. 2025).
 
-    The scan over the height axis walks maps of width by channels, that over the width axis maps of channels by height.
-    Their weights belong to one height and width, so a module serves one map size. The published code fixes it at 6x8, the
+    With the height as channels, the scan walks maps of width x channels; with the width, maps of channels x height.
+    These two have weights per row and column, so a module only fits one map size. The published code fixes 6x8, the
     bottleneck of a 192x256 image; here it is an argument.
 
     Args:

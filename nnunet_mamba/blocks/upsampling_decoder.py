@@ -6,7 +6,7 @@ from torch.nn.functional import interpolate
 
 
 class UpsamplingDecoder(nn.Module):
-    """Nearest upsampling, concatenation with the skip, 1x1 and 3x3 convolution, GELU and batch norm.
+    """Nearest-neighbour upsampling, concatenation with the skip, 1x1 and 3x3 convolution, GELU and batch norm.
 
     Shape:
         decoder: (B, in_channels, H, W), skip: (B, in_channels, 2H, 2W) -> (B, out_channels, 2H, 2W).
