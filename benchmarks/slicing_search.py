@@ -51,10 +51,10 @@ def main() -> None:
         name: Judge(trained, torch.device("cpu"), args.tiles, kept) for name, kept in (("kept", 2**33), ("anew", 0))
     }
     seconds = dict.fromkeys(judges, 0.0)
-    wanted = generator.integers(4, size=len(network.places))
+    wanted = generator.integers(4, size=len(network.blocks))
 
     def objective(trial: optuna.Trial) -> float:
-        path = [trial.suggest_categorical(f"block{i:02}", range(4)) for i in range(len(network.places))]
+        path = [trial.suggest_categorical(f"block{i:02}", range(4)) for i in range(len(network.blocks))]
         found = []
         for name, judge in judges.items():
             started = perf_counter()
@@ -66,9 +66,9 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     half = args.population // 2
     evolution = Evolution(args.population, args.generations, max(1, args.population // 5), half, half)
-    study = optuna.create_study(direction="maximize", sampler=EvolutionSampler(evolution, len(network.places), 4))
+    study = optuna.create_study(direction="maximize", sampler=EvolutionSampler(evolution, len(network.blocks), 4))
     for judge in judges.values():
-        judge([0] * len(network.places))  # compiles the scan
+        judge([0] * len(network.blocks))  # compiles the scan
         judge.computed_blocks = judge.asked_blocks = 0
     for _ in tqdm(range(evolution.candidates), unit="candidate"):
         study.optimize(objective, n_trials=1)

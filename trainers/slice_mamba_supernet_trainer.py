@@ -84,12 +84,12 @@ class SliceMambaSupernetTrainer(SliceMambaRecipe):
 
     def perform_actual_validation(self, save_probabilities: bool = False) -> None:
         network = self.bare_network
-        network.set_slicing([DEFAULT_SLICES] * len(network.places))
+        network.set_slicing([DEFAULT_SLICES] * len(network.blocks))
         super().perform_actual_validation(save_probabilities)
 
     def _draw_path(self) -> None:
         network = self.bare_network
-        network.set_path(self._paths.integers(len(network.choices), size=len(network.places)))
+        network.set_path(self._paths.integers(len(network.choices), size=len(network.blocks)))
 
 
 class SliceMambaSupernetTrainer_5epochs(SliceMambaSupernetTrainer):

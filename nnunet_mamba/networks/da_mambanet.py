@@ -15,27 +15,29 @@ from nnunet_mamba.networks.input_size import check_input, check_input_size, padd
 
 STEM_CHANNELS = 16
 STAGE_CHANNELS = (32, 64, 128, 256, 512)
-CHANNELS_A_SCALE = 4
+CHANNELS_PER_SCALE = 4
 
 
 class DAMambaNet(nn.Module):
     """Five stages of Multi-Attention Mamba down, a selective-kernel bottleneck, five gated stages up, and two heads.
 
-    The spatial attention holds weights for each row and column, so a network serves the one `input_size` it is built for.
-    A size that is not a multiple of 32 is padded with zeros below and to the right, and the logits are cropped back.
-    Parameters that the published network holds but never uses are kept and frozen (see the blocks): the parameter count
-    and published weights agree, and distributed training has no parameter without a gradient.
+    The spatial attention has weights per row and column, so a network only fits the `input_size` it was built for.
+    Images are padded with zeros below and to the right to multiples of 32, and the logits are cropped back.
+
+    Parameters that the published network has but never uses are kept, frozen (see the blocks): published weights load,
+    and distributed training finds a gradient for every parameter that it trains.
 
     Args:
         in_channels: channels of the image.
-        num_classes: channels of the logits: classes with the background, or regions, or 1.
+        num_classes: channels of the logits: classes including the background, or regions, or 1.
         input_size: (H, W) of the image, each at least 16.
-        deep_supervision: whether forward gives the three outputs or the first alone; an attribute, to change at any time.
+        deep_supervision: return all three outputs, not only the first. The attribute can be changed at any time.
     Shape:
-        (B, in_channels, H, W) -> logits (B, num_classes, H, W); with deep supervision the list [final, decoder, layer] of
-        them, all at full size: `decoder` from the last decoder map, `layer` from the four deeper ones, `final` their sum.
+        (B, in_channels, H, W) -> logits (B, num_classes, H, W). With deep supervision a list of three such logits:
+        [final, decoder, layer]. `decoder` comes from the last decoder map, `layer` from the four deeper ones, and
+        `final` is their sum.
     Raises:
-        ValueError: `input_size` is not two sizes of at least 16, or an input is not of the size or channels built for.
+        ValueError: `input_size` is not two sizes of at least 16, or an input has another size or number of channels.
     """
 
     def __init__(self, in_channels: int, num_classes: int, input_size: Sequence[int], deep_supervision: bool = True):
@@ -59,7 +61,7 @@ class DAMambaNet(nn.Module):
         self.heads = DAMambaHeads(widths[:-1], num_classes)
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
-        check_input(self, x)
+        check_input(type(self).__name__, x, self.in_channels, self.input_size)
         height, width = self.input_size
         x = self.stem(padded(x, self.padded_size))
         skips = []
@@ -80,24 +82,24 @@ class DAMambaNet(nn.Module):
 
 
 class DAMambaHeads(nn.Module):
-    """Logits from the last decoder map, and from the four deeper ones merged by scale attention.
+    """Logits from the last decoder map, and from the four deeper ones after scale attention.
 
-    The convolutions that name classes are in `seg_layers`, the name that nnU-Net's `-pretrained_weights` leaves out.
+    The convolutions to the classes are in `seg_layers`, a name that nnU-Net's `-pretrained_weights` skips.
 
     Args:
-        widths: channels of the decoder maps, the full-size one first.
+        widths: channels of the decoder maps, from full size to the deepest.
     Shape:
         five maps, the deepest first, each twice the size of the one before -> two logits (B, num_classes, H, W).
     """
 
     def __init__(self, widths: Sequence[int], num_classes: int):
         super().__init__()
-        self.project = nn.ModuleList(nn.Conv2d(width, CHANNELS_A_SCALE, 1) for width in widths[1:])
-        self.unused = nn.Conv2d(widths[0], CHANNELS_A_SCALE, 1).requires_grad_(False)
+        self.project = nn.ModuleList(nn.Conv2d(width, CHANNELS_PER_SCALE, 1) for width in widths[1:])
+        self.unused = nn.Conv2d(widths[0], CHANNELS_PER_SCALE, 1).requires_grad_(False)
         scales = len(self.project)
-        self.scale_attention = ScaleAttention(scales * CHANNELS_A_SCALE, CHANNELS_A_SCALE, scales)
+        self.scale_attention = ScaleAttention(scales * CHANNELS_PER_SCALE, CHANNELS_PER_SCALE, scales)
         self.seg_layers = nn.ModuleDict(
-            {"decoder": nn.Conv2d(widths[0], num_classes, 1), "layer": nn.Conv2d(CHANNELS_A_SCALE, num_classes, 1)}
+            {"decoder": nn.Conv2d(widths[0], num_classes, 1), "layer": nn.Conv2d(CHANNELS_PER_SCALE, num_classes, 1)}
         )
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:

@@ -17,26 +17,34 @@ STAGE_CHANNELS = (32, 64, 128, 256, 512)
 DEEPER_HEAD = re.compile(r"heads\.seg_layers\.[1-4]\.")
 
 
+class _Heads(nn.Module):
+    """A 1x1 convolution per supervised decoder stage; nnU-Net's -pretrained_weights skips the name `seg_layers`."""
+
+    def __init__(self, widths: Sequence[int], num_classes: int):
+        super().__init__()
+        self.seg_layers = nn.ModuleList(nn.Conv2d(width, num_classes, 1) for width in widths)
+
+
 class DermoMamba(nn.Module):
     """Five stages of Cross-Scale Mamba down, channel attention and Sweep Mamba, five convolutional stages up, one head.
 
-    The Sweep Mamba takes the height and width of its map as channels, so a network serves the one `input_size` it is built
-    for. A size that is not a multiple of 32 is padded with zeros below and to the right, and the logits are cropped back.
+    Sweep Mamba has weights per row and column of its map, so a network only fits the `input_size` it was built for.
+    Images are padded with zeros below and to the right to multiples of 32, and the logits are cropped back.
 
-    The paper has no deep supervision. As an option, each decoder stage gets a head of its own, as in nnU-Net; a network
-    built without these heads also loads the weights of one built with them, and leaves them out.
+    The paper has no deep supervision. As an option, every decoder stage has a head, as in nnU-Net. A network built
+    without these heads also loads weights trained with them, and skips the heads.
 
     Args:
         in_channels: channels of the image.
-        num_classes: channels of the logits: classes with the background, or regions, or 1.
+        num_classes: channels of the logits: classes including the background, or regions, or 1.
         input_size: (H, W) of the image, each at least 16.
-        deep_supervision: whether there is a head for each decoder stage, and forward gives all outputs or the first alone;
-            a network built with True can be switched by this attribute at any time.
+        deep_supervision: build a head per decoder stage and return all outputs. A network built with True can be
+            switched to the first output only, and back, by setting the attribute.
     Shape:
-        (B, in_channels, H, W) -> logits (B, num_classes, H, W); with deep supervision the list of those of the five decoder
-        stages, (B, num_classes, round(H / 2^i), round(W / 2^i)) for i from 0 to 4.
+        (B, in_channels, H, W) -> logits (B, num_classes, H, W). With deep supervision a list of five: stage i has the
+        shape (B, num_classes, round(H / 2^i), round(W / 2^i)).
     Raises:
-        ValueError: `input_size` is not two sizes of at least 16, or an input is not of the size or channels built for.
+        ValueError: `input_size` is not two sizes of at least 16, or an input has another size or number of channels.
     """
 
     def __init__(self, in_channels: int, num_classes: int, input_size: Sequence[int], deep_supervision: bool = False):
@@ -53,14 +61,10 @@ class DermoMamba(nn.Module):
         self.channel_attention = PriorityChannelAttention(STAGE_CHANNELS[-1])
         self.sweep_mamba = SweepMamba(STAGE_CHANNELS[-1], [length // STRIDE for length in self.padded_size])
         self.decoder = nn.ModuleList(UpsamplingDecoder(after, before) for before, after in stages)
-        supervised = widths[:-1] if deep_supervision else widths[:1]
-        # the name that nnU-Net's -pretrained_weights leaves out
-        heads = (nn.Conv2d(width, num_classes, 1) for width in supervised)
-        self.heads = nn.ModuleDict({"seg_layers": nn.ModuleList(heads)})
+        self.heads = _Heads(widths[:-1] if deep_supervision else widths[:1], num_classes)
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
-        check_input(self, x)
-        height, width = self.input_size
+        check_input(type(self).__name__, x, self.in_channels, self.input_size)
         x = self.stem(padded(x, self.padded_size))
         skips = []
         for stage, attention in zip(self.encoder, self.skips):
@@ -71,20 +75,21 @@ class DermoMamba(nn.Module):
         for block, skip in reversed(list(zip(self.decoder, skips))):
             x = block(x, skip)
             maps.append(x)
-        logits = [self._logits(stage, x) for stage, x in zip(range(len(self.heads["seg_layers"])), reversed(maps))]
+        heads = self.heads.seg_layers
+        logits = [self._cropped(head(x), stage) for stage, (head, x) in enumerate(zip(heads, reversed(maps)))]
         return logits if self.deep_supervision else logits[0]
 
-    def _logits(self, stage: int, x: Tensor) -> Tensor:
-        """Of decoder stage `stage`, cropped to what nnU-Net makes of a target at that scale."""
+    def _cropped(self, logits: Tensor, stage: int) -> Tensor:
+        """The logits of a decoder stage, cropped to the size that nnU-Net gives a target at that scale."""
         height, width = (round(length / 2**stage) for length in self.input_size)
-        return self.heads["seg_layers"][stage](x)[..., :height, :width]
+        return logits[..., :height, :width]
 
     def load_state_dict(self, state_dict: Mapping[str, Tensor], *args, **kwargs):
-        """As of any module, but a network built without deep supervision leaves out the heads that it does not have.
+        """As for any module, but a network built without deep supervision skips the weights of the heads it lacks.
 
-        nnU-Net predicts with such a network, whatever it trained with.
+        nnU-Net always predicts with such a network, however it was trained.
         """
-        if len(self.heads["seg_layers"]) == 1:
+        if len(self.heads.seg_layers) == 1:
             state_dict = {name: tensor for name, tensor in state_dict.items() if not DEEPER_HEAD.match(name)}
         return super().load_state_dict(state_dict, *args, **kwargs)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import accumulate
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from nnunet_mamba.blocks.patches import PatchEmbedding, PatchExpanding, PatchMer
 from nnunet_mamba.blocks.slice_scan import S3Block
 from nnunet_mamba.networks.input_size import check_channels, padded, padded_size
 
-SLICES = ((2, 2), (2, 4), (4, 2), (4, 4))  # (h, w) that the paper's search chooses from, a pair for every block
+SLICES = ((2, 2), (2, 4), (4, 2), (4, 4))  # (h, w): the paper's choices per block
 DEFAULT_SLICES = (4, 4)
 PATCH = 4
 
@@ -18,21 +19,21 @@ PATCH = 4
 class SliceMamba(nn.Module):
     """Four stages of S3 blocks down with patch merging, four up with patch expanding, added skips, and a 1x1 head.
 
-    Images of any size: padded with zeros below and to the right to multiples of 32, the logits cropped back. A network can run
-    on images of another size than it was trained on.
+    Images may have any size, also another one than in training: they are padded with zeros below and to the right to
+    multiples of 32, and the logits are cropped back.
 
     Args:
         in_channels: channels of the image.
-        num_classes: channels of the logits: classes with the background, or regions, or 1.
-        slicing: a pair (h, w) for each block, those of the encoder first; None is (4, 4) everywhere.
-        depths, depths_decoder: blocks in each stage; the decoder's from the deepest on.
+        num_classes: channels of the logits: classes including the background, or regions, or 1.
+        slicing: a pair (h, w) per block, the encoder's blocks first; None means (4, 4) everywhere.
+        depths, depths_decoder: blocks per stage; the decoder's stages start at the deepest.
         dims: channels of the encoder's stages, each twice the one before.
-        drop_path: stochastic depth of the last block; it grows to there from 0.
+        drop_path: the highest rate of stochastic depth, at the deepest blocks; the first and the last block have 0.
     Shape:
         (B, in_channels, H, W) -> logits (B, num_classes, H, W).
     Raises:
-        ValueError: `slicing` is not a pair of positive integers for each block, `dims` do not double, `dims` or depths differ in
-            length, or an input is not of the channels built for.
+        ValueError: `slicing` is not a pair of positive integers per block, `dims` do not double, `dims` and depths
+            differ in length, or an input has another number of channels.
     """
 
     def __init__(
@@ -49,11 +50,11 @@ class SliceMamba(nn.Module):
         self.in_channels = in_channels
         self.depths, self.depths_decoder, self.dims = tuple(depths), tuple(depths_decoder), tuple(dims)
         _check_widths(self.depths, self.depths_decoder, self.dims)
-        blocks = sum(self.depths) + sum(self.depths_decoder)
-        slices = iter(check_slicing([DEFAULT_SLICES] * blocks if slicing is None else slicing, blocks))
-        # number of the first block of each stage: number of the stage, those of the decoder after those of the encoder
+        count = sum(self.depths) + sum(self.depths_decoder)
+        slices = iter(check_slicing([DEFAULT_SLICES] * count if slicing is None else slicing, count))
+        # {index of a stage's first block: index of the stage}; the decoder's stages follow the encoder's
         starts = accumulate((*self.depths, *self.depths_decoder), initial=0)
-        self._begins = {start: stage for stage, start in enumerate(starts)}
+        self._stage_at = {start: stage for stage, start in enumerate(starts)}
         rates = torch.linspace(0, drop_path, sum(self.depths)).tolist()
         rates_decoder = torch.linspace(0, drop_path, sum(self.depths_decoder)).flip(0).tolist()
         rate = iter(rates + rates_decoder)
@@ -68,9 +69,10 @@ class SliceMamba(nn.Module):
         self.decoder = nn.ModuleList(stage(dim, depth) for dim, depth in zip(upwards, self.depths_decoder, strict=True))
         self.expanding = nn.ModuleList(PatchExpanding(dim, dim // 2, 2) for dim in upwards[:-1])
         self.final_expanding = PatchExpanding(self.dims[0], self.dims[0] // PATCH, PATCH)
-        # nnU-Net leaves out what is named so when it loads pretrained weights
+        # nnU-Net's -pretrained_weights skips what is named seg_layers
         self.head = nn.ModuleDict({"seg_layers": nn.Conv2d(self.dims[0] // PATCH, num_classes, 1)})
-        self.places = [block for blocks in [*self.encoder, *self.decoder] for block in blocks]
+        # the encoder's first; S3Block, or _BlockPerChoice in a supernet
+        self.blocks: list[Any] = [block for blocks in [*self.encoder, *self.decoder] for block in blocks]
         self.apply(_initialise)
 
     def _block(self, dim: int, slices: tuple[int, int], drop_path: float) -> nn.Module:
@@ -78,28 +80,29 @@ class SliceMamba(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         maps = self.enter(x)
-        for place in range(len(self.places)):
-            maps = self.advance(maps, place)
+        for block in range(len(self.blocks)):
+            maps = self.advance(maps, block)
         return self.leave(maps, x.shape[2:])
 
     def enter(self, x: Tensor) -> tuple[Tensor, ...]:
-        """What the first block gets: maps (B, H', W', C), the present one first and then the skips, the deepest first."""
-        check_channels(self, x)
-        return (self.embedding(padded(x, padded_size(tuple(x.shape[2:]), PATCH << (len(self.dims) - 1)))),)
+        """The first block's input: maps (B, H', W', C), the current one first, then the skips from the deepest on."""
+        check_channels(type(self).__name__, x, self.in_channels)
+        height, width = x.shape[2:]
+        return (self.embedding(padded(x, padded_size((height, width), PATCH << (len(self.dims) - 1)))),)
 
-    def advance(self, maps: tuple[Tensor, ...], place: int) -> tuple[Tensor, ...]:
-        """What block number `place` makes of the maps, with the change of resolution before it.
+    def advance(self, maps: tuple[Tensor, ...], block: int) -> tuple[Tensor, ...]:
+        """The maps after block number `block` and the change of resolution before it.
 
-        `forward` block by block serves the search, in which candidates share their first blocks.
+        `forward` is split into blocks for the search, whose candidates share their first blocks.
         """
         x, *skips = maps
-        stage = self._begins.get(place, 0)
+        stage = self._stage_at.get(block, 0)
         if 0 < stage < len(self.dims):
             x = self.merging[stage - 1](x)
             skips = [x, *skips]
         elif stage > len(self.dims):
             x = self.expanding[stage - len(self.dims) - 1](x + skips.pop(0))
-        return (self.places[place](x), *skips)
+        return (self.blocks[block](x), *skips)
 
     def leave(self, maps: tuple[Tensor, ...], size: Sequence[int]) -> Tensor:
         """The logits (B, num_classes, *size) of the last block's maps."""
@@ -108,71 +111,73 @@ class SliceMamba(nn.Module):
 
     @property
     def slicing(self) -> tuple[tuple[int, int], ...]:
-        """The slices of each block, those of the encoder first. They are part of `state_dict`."""
-        return tuple(block.slices for block in self.places)
+        """The slices of each block, the encoder's first. They are part of `state_dict`."""
+        return tuple(block.slices for block in self.blocks)
 
     def set_slicing(self, slicing: Sequence[Sequence[int]]) -> None:
-        """Walk the maps by other slices; the weights stay.
+        """Change the slices of all blocks and keep the weights.
 
         Raises:
-            ValueError: `slicing` is not a pair of positive integers for each block.
+            ValueError: `slicing` is not a pair of positive integers per block.
         """
-        for block, slices in zip(self.places, check_slicing(slicing, len(self.places)), strict=True):
+        for block, slices in zip(self.blocks, check_slicing(slicing, len(self.blocks)), strict=True):
             block.scan.slices = slices
 
 
 class SliceMambaSupernet(SliceMamba):
-    """SliceMamba with a block for each choice of slices at each place; a forward runs one of them, the path.
+    """SliceMamba with one block per choice of slices wherever SliceMamba has a block; a path picks one of each.
 
     Args:
-        choices: pairs (h, w) to choose from. The others are those of `SliceMamba`.
+        choices: pairs (h, w) to choose from.
+        sizes: `depths`, `depths_decoder`, `dims` and `drop_path` of `SliceMamba`.
     Shape:
-        (B, in_channels, H, W) -> logits (B, num_classes, H, W), by the path that `set_path` chose, at first the first choices.
+        (B, in_channels, H, W) -> logits (B, num_classes, H, W), along the path of `set_path`; at first all first
+        choices.
     """
 
     def __init__(self, in_channels: int, num_classes: int, choices: Sequence[Sequence[int]] = SLICES, **sizes):
         self.choices = check_slicing(choices, len(choices))
         super().__init__(in_channels, num_classes, **sizes)
-        self.set_path([0] * len(self.places))
+        self.set_path([0] * len(self.blocks))
 
     def _block(self, dim: int, slices: tuple[int, int], drop_path: float) -> nn.Module:
-        return _Place(S3Block(dim, choice, drop_path) for choice in self.choices)
+        return _BlockPerChoice(S3Block(dim, choice, drop_path) for choice in self.choices)
 
     def set_path(self, path: Sequence[int]) -> None:
-        """Choose a block at each place: indices into `choices`, the encoder's first.
+        """Choose a path: an index into `choices` per block, the encoder's first.
 
         Raises:
-            ValueError: not an index for each place.
+            ValueError: `path` is not one such index per block.
         """
         path = [int(choice) for choice in path]
-        if len(path) != len(self.places) or not all(0 <= choice < len(self.choices) for choice in path):
+        if len(path) != len(self.blocks) or not all(0 <= choice < len(self.choices) for choice in path):
             raise ValueError(
-                f"path: got {path}, wanted {len(self.places)} indices of choices, 0 to {len(self.choices) - 1} each"
+                f"path: got {path}, wanted {len(self.blocks)} indices of choices, 0 to {len(self.choices) - 1} each"
             )
-        for place, choice in zip(self.places, path, strict=True):
-            place.chosen = choice
+        for block, choice in zip(self.blocks, path, strict=True):
+            block.chosen = choice
 
     def set_slicing(self, slicing: Sequence[Sequence[int]]) -> None:
-        """Choose the block with these slices at each place.
+        """Choose the path with these slices.
 
         Raises:
-            ValueError: `slicing` is not one of `choices` for each place.
+            ValueError: `slicing` is not one of `choices` per block.
         """
-        pairs = check_slicing(slicing, len(self.places))
-        for place, pair in enumerate(pairs):
+        pairs = check_slicing(slicing, len(self.blocks))
+        for block, pair in enumerate(pairs):
             if pair not in self.choices:
                 raise ValueError(
-                    f"slicing: got {pair} for block {place}, wanted one of {', '.join(map(str, self.choices))}"
+                    f"slicing: got {pair} for block {block}, wanted one of {', '.join(map(str, self.choices))}"
                 )
         self.set_path([self.choices.index(pair) for pair in pairs])
 
     def slicing_of(self, path: Sequence[int]) -> list[tuple[int, int]]:
-        """What `SliceMamba` takes as `slicing`."""
+        """The slices along `path`, as `SliceMamba` takes them."""
         return [self.choices[choice] for choice in path]
 
 
-class _Place(nn.ModuleList):
-    """The blocks to choose from at one place."""
+class _BlockPerChoice(nn.ModuleList):
+    """The blocks that a path chooses from, one per choice of slices."""
 
     chosen = 0
 
@@ -185,31 +190,38 @@ class _Place(nn.ModuleList):
 
 
 def check_slicing(slicing: Sequence[Sequence[int]], blocks: int) -> tuple[tuple[int, int], ...]:
-    """`slicing` as a pair of integers for each block; a ValueError where it is anything else."""
-    pairs = tuple(tuple(pair) for pair in slicing)
-    if len(pairs) != blocks:
+    """`slicing` as tuples.
+
+    Raises:
+        ValueError: it is not a pair of positive integers for each of `blocks` blocks.
+    """
+    if len(slicing) != blocks:
         raise ValueError(
-            f"slicing: got {len(pairs)} pairs, wanted {blocks}, one (h, w) for each block, the encoder's first"
+            f"slicing: got {len(slicing)} pairs, wanted {blocks}, one (h, w) for each block, the encoder's first"
         )
-    for i, pair in enumerate(pairs):
-        if len(pair) != 2 or not all(isinstance(size, int) and size > 0 for size in pair):
-            raise ValueError(
-                f"slicing: got {pair} for block {i}, wanted (h, w), rows and columns of a slice, 1 or more each"
-            )
-    return pairs
+    return tuple(_pair(slices, block) for block, slices in enumerate(slicing))
+
+
+def _pair(slices: Sequence[int], block: int) -> tuple[int, int]:
+    if len(slices) != 2 or not all(isinstance(size, int) and size > 0 for size in slices):
+        raise ValueError(
+            f"slicing: got {tuple(slices)} for block {block}, wanted (h, w): rows and columns of a slice, 1 or more"
+        )
+    return slices[0], slices[1]
 
 
 def _check_widths(depths: tuple[int, ...], depths_decoder: tuple[int, ...], dims: tuple[int, ...]) -> None:
     if not len(depths) == len(depths_decoder) == len(dims) > 0:
         raise ValueError(
-            f"depths, depths_decoder and dims: got {len(depths)}, {len(depths_decoder)} and {len(dims)} stages, wanted as many of each"
+            f"depths, depths_decoder and dims: got {len(depths)}, {len(depths_decoder)} and {len(dims)} stages, "
+            "wanted the same number of each"
         )
     if any(2 * before != after for before, after in zip(dims, dims[1:])) or dims[0] % PATCH:
         raise ValueError(f"dims: got {dims}, wanted each twice the one before, the first a multiple of {PATCH}")
 
 
 def _initialise(module: nn.Module) -> None:
-    """As Swin transformers begin; the scan's own parameters keep Mamba's initialisation."""
+    """Swin Transformer's initialisation of linear layers; the scan's own parameters keep Mamba's."""
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:

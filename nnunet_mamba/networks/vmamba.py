@@ -1,11 +1,13 @@
-"""Begins SliceMamba with weights that were trained the VMamba way, as its authors do."""
+"""Initialises SliceMamba with VMamba's weights, as its authors do."""
 
 import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from torch import Tensor, nn
+import torch
+from torch import Tensor
 
+from nnunet_mamba.blocks.slice_scan import ANY_SLICES
 from nnunet_mamba.networks.published import SLICEMAMBA, is_setting, translate
 from nnunet_mamba.networks.slicemamba import SliceMamba, SliceMambaSupernet
 
@@ -15,16 +17,17 @@ BLOCK = re.compile(r"^layers\.(\d+)\.blocks\.")
 class Import(NamedTuple):
     """What became of each key."""
 
-    used: dict[str, list[str]]  # VMamba's name -> ours, several where it begins several tensors
-    skipped: dict[str, str]  # VMamba's name -> why it begins nothing
-    missing: list[str]  # ours, that keep the values they had
+    used: dict[str, list[str]]  # VMamba's name: our tensors that were set to it
+    skipped: dict[str, str]  # VMamba's name: why it was not used
+    missing: list[str]  # our tensors that were not set
 
 
 def import_vmamba(network: SliceMamba, state_dict: Mapping[str, Tensor]) -> Import:
     """Copy VMamba's weights (VSSM, the release of January 2024) into a SliceMamba or its supernet.
 
-    Stage i of VMamba begins stage i of the encoder and, mirrored, stage i from the end of the decoder; in a supernet, each
-    choice of slices alike. Images of one channel take the sum of the embedding's three, which is what three equal channels get.
+    VMamba's stage i initialises the encoder's stage i and the decoder's stage of the same width; in a supernet, the
+    blocks of all choices. For images of one channel, the embedding's three channels are summed, which gives the same
+    maps as three equal channels.
 
     Args:
         state_dict: the `model` of VMamba's checkpoint.
@@ -32,7 +35,9 @@ def import_vmamba(network: SliceMamba, state_dict: Mapping[str, Tensor]) -> Impo
         ValueError: nothing in `state_dict` fits.
     """
     ours = network.state_dict()
-    used, skipped, filled = {}, {}, set()
+    used: dict[str, list[str]] = {}
+    skipped: dict[str, str] = {}
+    filled: set[str] = set()
     for name, tensor in state_dict.items():
         found = [target for target in _targets(network, name) if target in ours]
         if not found:
@@ -50,14 +55,15 @@ def import_vmamba(network: SliceMamba, state_dict: Mapping[str, Tensor]) -> Impo
         filled.update(found)
     if not used:
         raise ValueError(
-            f"state_dict: none of its {len(state_dict)} keys fits, the first is {next(iter(state_dict), None)!r}. Wanted VMamba's "
-            "VSSM as first released, with keys such as 'layers.0.blocks.0.self_attention.A_logs', at 96 channels"
+            f"state_dict: none of its {len(state_dict)} keys fits, the first is {next(iter(state_dict), None)!r}. "
+            "Wanted VMamba's VSSM as first released, at 96 channels, "
+            "with keys such as 'layers.0.blocks.0.self_attention.A_logs'"
         )
     return Import(used, skipped, [name for name in ours if name not in filled and not is_setting(name)])
 
 
 def _targets(network: SliceMamba, name: str) -> list[str]:
-    """Our names for what VMamba's `name` begins, whether the network has them or not."""
+    """Our names for VMamba's `name`, whether the network has them or not."""
     names = [name]
     if stage := BLOCK.match(name):
         mirrored = len(network.dims) - 1 - int(stage[1])
@@ -69,11 +75,12 @@ def _targets(network: SliceMamba, name: str) -> list[str]:
 
 
 def _for_each_choice(target: str, choices: int) -> list[str]:
-    """encoder.0.1.norm.weight -> encoder.0.1.0.norm.weight, encoder.0.1.1.norm.weight ..."""
-    place = re.match(r"^((?:en|de)coder\.\d+\.\d+\.)(.*)", target)
-    return [f"{place[1]}{choice}.{place[2]}" for choice in range(choices)] if place else [target]
+    """encoder.0.1.norm.weight -> [encoder.0.1.0.norm.weight, encoder.0.1.1.norm.weight, ...]"""
+    block = re.match(r"^((?:en|de)coder\.\d+\.\d+\.)(.*)", target)
+    return [f"{block[1]}{choice}.{block[2]}" for choice in range(choices)] if block else [target]
 
 
-def settings_left_open(network: nn.Module) -> dict[str, Tensor]:
-    """The network's state, with the slices left open: who loads it keeps the slicing that he has."""
-    return {name: tensor.zero_() if is_setting(name) else tensor for name, tensor in network.state_dict().items()}
+def state_for_any_slicing(network: SliceMamba) -> dict[str, Tensor]:
+    """The network's state dict without its slicing: a network that loads it keeps its own."""
+    state = network.state_dict()
+    return state | {name: torch.tensor(ANY_SLICES) for name in state if is_setting(name)}

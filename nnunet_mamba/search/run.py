@@ -64,7 +64,7 @@ def run_search(search: Search, evolution: Evolution) -> Path:
         "tiles": len(supernet.tiles),
         "seed": search.seed,
         "choices": [list(pair) for pair in supernet.network.choices],
-        "blocks": len(supernet.network.places),
+        "blocks": len(supernet.network.blocks),
     }
     del facts["generations"]  # a search may be prolonged
     storage = open_storage(search.storage or f"sqlite:///{folder / STUDY_FILE}")
@@ -76,7 +76,7 @@ def run_search(search: Search, evolution: Evolution) -> Path:
     with explained_where_lost():
         study = open_study(storage, f"{name} {folder.parent.name} {folder.name}", facts)
         study.sampler = EvolutionSampler(
-            evolution, len(supernet.network.places), len(supernet.network.choices), search.seed
+            evolution, len(supernet.network.blocks), len(supernet.network.choices), search.seed
         )
         rate = _evaluate(study, judge, evolution)
         trials = finished(study)
@@ -91,7 +91,7 @@ def run_search(search: Search, evolution: Evolution) -> Path:
 def _evaluate(study: optuna.Study, judge: Judge, evolution: Evolution) -> float | None:
     """Candidates until there are enough; how many a minute this process evaluated, None if there was nothing left."""
     network, objective = judge.network, _objective(study, judge)
-    total = min(evolution.candidates, len(network.choices) ** len(network.places))
+    total = min(evolution.candidates, len(network.choices) ** len(network.blocks))
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     trials, started, own = finished(study), monotonic(), 0
     with tqdm(total=total, initial=min(len(trials), total), unit="candidate", desc="search") as bar:
@@ -111,7 +111,7 @@ def _objective(study: optuna.Study, judge: Judge) -> Callable[[Trial], float]:
 
     def objective(trial: Trial) -> float:
         choices = range(len(judge.network.choices))
-        path = [trial.suggest_categorical(f"block{i:02}", choices) for i in range(len(judge.network.places))]
+        path = [trial.suggest_categorical(f"block{i:02}", choices) for i in range(len(judge.network.blocks))]
         if was_drawn_before(study, trial, dead):
             raise optuna.TrialPruned
         try:

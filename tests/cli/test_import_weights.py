@@ -52,7 +52,7 @@ class NotPlain:
         (None, "No such file"),
         (b"not a checkpoint", "wanted a torch checkpoint of tensors and plain values"),
         ({"model": {"a": NotPlain()}}, "wanted a torch checkpoint of tensors and plain values"),
-        ({"epoch": 3}, "wanted a checkpoint with a state dict"),
+        ({"epoch": 3}, "wanted a state dict, or a checkpoint that has one"),
         ({"model": {"conv1.weight": torch.zeros(2)}}, "none of its 1 keys fits, the first is 'conv1.weight'"),
     ],
     ids=["missing", "no checkpoint", "code", "no weights", "another network"],

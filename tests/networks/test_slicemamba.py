@@ -119,15 +119,15 @@ def test_only_the_chosen_blocks_are_trained():
     supernet = SliceMambaSupernet(1, 1, **SMALL)
     supernet.set_path([1] * 8)
     supernet(torch.randn(1, 1, 32, 32)).square().mean().backward()
-    for place in supernet.places:
-        assert [block.scan.A_logs.grad is not None for block in place] == [False, True, False, False]
+    for choices in supernet.blocks:
+        assert [block.scan.A_logs.grad is not None for block in choices] == [False, True, False, False]
 
 
 def test_a_supernet_takes_a_slicing_of_its_choices():
     supernet = SliceMambaSupernet(1, 1, **SMALL)
     path = [3, 0, 1, 2, 2, 1, 0, 3]
     supernet.set_slicing(supernet.slicing_of(path))
-    assert [place.chosen for place in supernet.places] == path and supernet.slicing == tuple(supernet.slicing_of(path))
+    assert [block.chosen for block in supernet.blocks] == path and supernet.slicing == tuple(supernet.slicing_of(path))
     with pytest.raises(ValueError, match=r"slicing: got \(3, 3\) for block 5, wanted one of \(2, 2\), \(2, 4\)"):
         supernet.set_slicing([(2, 2)] * 5 + [(3, 3)] * 3)
 

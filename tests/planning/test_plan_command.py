@@ -152,7 +152,7 @@ def test_plans_of_another_size_build_it(dataset, capsys, network):
     manager = PlansManager(json.loads(file.read_text())).get_configuration("2d")
     for trainer in (SliceMambaTrainer, SliceMambaSupernetTrainer):
         built = trainer.build_network_architecture(None, manager, 1, 2)
-        assert built.dims == (8, 16, 32) and len(built.places) == 7
+        assert built.dims == (8, 16, 32) and len(built.blocks) == 7
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ class FragileJudge:
     def __init__(self, fails):
         self.fails, self.asked = fails, []
         self.network = SimpleNamespace(
-            choices=CHOICES, places=[None] * BLOCKS, slicing_of=lambda path: [CHOICES[choice] for choice in path]
+            choices=CHOICES, blocks=[None] * BLOCKS, slicing_of=lambda path: [CHOICES[choice] for choice in path]
         )
 
     def __call__(self, path):
