@@ -143,6 +143,11 @@ class SliceMambaSupernet(SliceMamba):
     def _block(self, dim: int, slices: tuple[int, int], drop_path: float) -> nn.Module:
         return _BlockPerChoice(S3Block(dim, choice, drop_path) for choice in self.choices)
 
+    @property
+    def slicing(self) -> tuple[tuple[int, int], ...]:
+        """The slices along the path."""
+        return tuple(self.slicing_of([block.chosen for block in self.blocks]))
+
     def set_path(self, path: Sequence[int]) -> None:
         """Choose a path: an index into `choices` per block, the encoder's first.
 
@@ -180,10 +185,6 @@ class _BlockPerChoice(nn.ModuleList):
     """The blocks that a path chooses from, one per choice of slices."""
 
     chosen = 0
-
-    @property
-    def slices(self) -> tuple[int, int]:
-        return self[self.chosen].slices
 
     def forward(self, x: Tensor) -> Tensor:
         return self[self.chosen](x)

@@ -1,1 +1,1 @@
-"""Adaptive Slicing Search (SliceMamba, Fan et al. 2025): the slices of each block, fitted to a data set by evolution."""
+"""Adaptive Slicing Search (SliceMamba, Fan et al. 2025): evolution fits the slices of each block to a data set."""

@@ -1,4 +1,4 @@
-"""Evaluates candidates with the supernet in memory, in batches, keeping what the next candidate shares with the last one."""
+"""Evaluates candidates with the supernet; maps of the blocks that consecutive candidates share are reused."""
 
 from collections.abc import Sequence
 
@@ -11,14 +11,14 @@ from nnunet_mamba.search.supernet import TrainedSupernet
 
 
 class Judge:
-    """Gives the fitness of paths through a supernet.
+    """Computes the fitness of paths through a supernet.
 
-    Blocks have no batch norm, so their maps depend on nothing but the image and the choices so far: of the last candidate, the
-    maps behind each block are kept, and the next one is computed from the first block in which it differs.
+    Blocks have no batch norm, so their maps depend only on the image and on the choices so far. The maps after each
+    block of the last candidate are kept, and the next candidate is computed from the first block that differs.
 
     Args:
-        batch_size: tiles that go through the network at once.
-        kept_bytes: memory for kept maps; batches beyond it are computed from their beginning.
+        batch_size: tiles per forward pass.
+        kept_bytes: memory for kept maps; batches that do not fit are computed from the first block on.
     """
 
     def __init__(self, supernet: TrainedSupernet, device: torch.device, batch_size: int, kept_bytes: float = 2**30):
@@ -33,7 +33,7 @@ class Judge:
 
     @torch.inference_mode()
     def __call__(self, path: Sequence[int]) -> Fitness:
-        """The fitness of the candidate that takes choice path[i] in block i."""
+        """The fitness of the candidate with choice path[i] in block i."""
         self.network.set_path(path)
         counts = torch.zeros(self.cases, self.classes, 3, dtype=torch.int64)
         left = self.kept_bytes
@@ -45,26 +45,26 @@ class Judge:
         return fitness_of(counts)
 
     def _logits(self, batch: "_Batch", path: tuple[int, ...], left: float) -> tuple[Tensor, float]:
-        """The logits of a batch, and how many bytes are left for kept maps."""
+        """The logits of a batch, and the bytes left for kept maps."""
         if not batch.kept:
             batch.kept = [self.network.enter(batch.images.to(self.device))]
         shared = 0
         while shared < len(batch.kept) - 1 and path[shared] == batch.path[shared]:
             shared += 1
         kept, batch.path = batch.kept[: shared + 1], path
-        for place in range(shared, len(path)):
-            kept.append(self.network.advance(kept[-1], place))
+        for block in range(shared, len(path)):
+            kept.append(self.network.advance(kept[-1], block))
         self.asked_blocks += len(path)
         self.computed_blocks += len(path) - shared
         logits = self.network.leave(kept[-1], batch.images.shape[2:])
-        # a map and its skips share memory with those before
+        # skips are the same tensors in the maps after every block: count each once
         size = sum(tensor.nbytes for tensor in {id(tensor): tensor for maps in kept for tensor in maps}.values())
         batch.kept = kept if size <= left else []
         return logits, left - size if batch.kept else left
 
 
 class _Batch:
-    """Tiles as tensors, and the maps of the candidate that went through last."""
+    """Tiles as tensors, and the last candidate's maps."""
 
     def __init__(self, tiles: Sequence, device: torch.device):
         self.cases = torch.tensor([tile.case for tile in tiles])

@@ -1,24 +1,24 @@
-"""What a search leaves beside the supernet's checkpoint, for the training that follows: slicing.json."""
+"""The result of a search: slicing.json beside the supernet's checkpoint, which the next training reads."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
+
+from nnunet_mamba.files import replacing
 
 SLICING_FILE = "slicing.json"
 
 
 def write_result(folder: Path, result: Mapping) -> Path:
-    """`result`, which holds `slicing` and how it was found, as slicing.json; a file there is replaced as a whole."""
+    """Write `result`, the `slicing` and how it was found, to slicing.json."""
     file = folder / SLICING_FILE
-    beside = file.with_suffix(f".{os.getpid()}.partial")
-    beside.write_text(json.dumps(result, indent=1))
-    os.replace(beside, file)
+    with replacing(file) as unfinished:
+        unfinished.write_text(json.dumps(result, indent=1))
     return file
 
 
 def read_result(folder: Path) -> dict | None:
-    """What write_result left in `folder`; None where there is nothing that it wrote."""
+    """The result in `folder`; None if there is none."""
     try:
         result = json.loads((folder / SLICING_FILE).read_text())
         return result if {"slicing", "fitness"} <= result.keys() else None
@@ -27,20 +27,20 @@ def read_result(folder: Path) -> dict | None:
 
 
 def read_slicing(file: Path, blocks: int) -> tuple[tuple[int, int], ...]:
-    """The slicing in `file`: (h, w) for each of `blocks` blocks.
+    """The slicing in `file`, (h, w) for each of `blocks` blocks.
 
     Raises:
-        ValueError: the file holds no such slicing.
+        ValueError: the file has no such slicing.
     """
     try:
-        slicing = tuple(tuple(pair) for pair in json.loads(file.read_text())["slicing"])
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        slicing = tuple((height, width) for height, width in json.loads(file.read_text())["slicing"])
+    except (KeyError, TypeError, ValueError) as error:  # ValueError: no JSON, or no pairs
         raise ValueError(
-            f"{file}: wanted JSON with 'slicing', a pair [h, w] for each block; run the search again"
+            f"{file}: wanted JSON with 'slicing', a pair [h, w] per block; run the search again"
         ) from error
     if len(slicing) != blocks:
         raise ValueError(
-            f"{file}: got a slicing for {len(slicing)} blocks, wanted {blocks}: it was searched on a network of another size. "
+            f"{file}: got a slicing for {len(slicing)} blocks, wanted {blocks}: it is for a network of another size. "
             "Search with the plans that you train with"
         )
     return slicing

@@ -1,4 +1,4 @@
-"""The second step of the slicing search: evolve the slicing on the cases that the supernet has not seen."""
+"""The second step of the slicing search: evolve the slicing on cases that the supernet was not trained on."""
 
 import statistics
 from collections.abc import Callable, Sequence
@@ -9,26 +9,34 @@ from typing import NamedTuple
 
 import optuna
 import torch
-from nnunetv2.paths import nnUNet_preprocessed, nnUNet_results
 from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_dataset_name
 from nnunetv2.utilities.file_path_utilities import get_output_folder
 from optuna.trial import FrozenTrial, Trial, TrialState
 from tqdm import tqdm
 
 from nnunet_mamba import __version__
-from nnunet_mamba.search.evolution import Evolution, EvolutionSampler, candidate_of, was_drawn_before
+from nnunet_mamba.devices import best_device
+from nnunet_mamba.nnunet_folders import PREPROCESSED, RESULTS, nnunet_folder
+from nnunet_mamba.search.evolution import (
+    Evolution,
+    EvolutionSampler,
+    best_first,
+    candidate_of,
+    value_of,
+    was_drawn_before,
+)
 from nnunet_mamba.search.judge import Judge
 from nnunet_mamba.search.plot import plot_search
 from nnunet_mamba.search.result import read_result, write_result
-from nnunet_mamba.search.study import explained_where_lost, finished, open_storage, open_study, without_password
+from nnunet_mamba.search.study import explain_lost_storage, finished, open_storage, open_study, without_password
 from nnunet_mamba.search.supernet import TrainedSupernet, load_supernet
 
 STUDY_FILE, PLOT_FILE = "search.db", "search.png"
-HOPELESS = 5  # failures without a single success after which a search gives up
+HOPELESS = 5  # a search gives up if its first candidates fail, this many of them
 
 
 class Search(NamedTuple):
-    """Where the supernet is and how to judge candidates; see `nnunet_mamba search --help`."""
+    """The supernet to search and how to evaluate candidates; see `nnunet_mamba search --help`."""
 
     dataset: str
     fold: int | str
@@ -45,20 +53,19 @@ class Search(NamedTuple):
 
 
 def run_search(search: Search, evolution: Evolution) -> Path:
-    """Evaluate candidates until the study has enough, then write slicing.json and search.png beside the supernet's checkpoint.
+    """Evaluate candidates until the study is complete, then write slicing.json and search.png beside the checkpoint.
 
-    A search that was interrupted goes on; others on the same storage share the work.
+    An interrupted search resumes, and searches on the same storage share the work.
 
     Raises:
-        ValueError: no such supernet, cases or storage, or a study in the storage that was begun otherwise.
-        RuntimeError: the first candidates all failed.
+        ValueError: no such supernet, cases or storage, or the storage holds this search with other settings.
+        RuntimeError: the first candidates all failed, or the storage was lost.
     """
-    for variable, folder in (("nnUNet_results", nnUNet_results), ("nnUNet_preprocessed", nnUNet_preprocessed)):
-        if folder is None:
-            raise ValueError(f"{variable} is not set: export {variable}=/your/folder, as for nnU-Net's own commands")
+    nnunet_folder(RESULTS)
+    preprocessed = nnunet_folder(PREPROCESSED)
     name = _dataset_name(search.dataset)
     folder = Path(get_output_folder(name, search.trainer, search.plans, search.configuration, search.fold))
-    supernet = load_supernet(folder, search.checkpoint, Path(nnUNet_preprocessed, name), search.tiles, search.seed)
+    supernet = load_supernet(folder, search.checkpoint, preprocessed / name, tiles=search.tiles, seed=search.seed)
     facts = asdict(evolution) | {
         "supernet": supernet.digest,
         "tiles": len(supernet.tiles),
@@ -66,14 +73,17 @@ def run_search(search: Search, evolution: Evolution) -> Path:
         "choices": [list(pair) for pair in supernet.network.choices],
         "blocks": len(supernet.network.blocks),
     }
-    del facts["generations"]  # a search may be prolonged
+    del facts["generations"]  # a later run may add generations
     storage = open_storage(search.storage or f"sqlite:///{folder / STUDY_FILE}")
     judge = Judge(
-        supernet, _device(search.device), search.batch_size or supernet.batch_size, search.kept_gigabytes * 2**30
+        supernet,
+        torch.device(best_device() if search.device == "auto" else search.device),
+        batch_size=search.batch_size or supernet.batch_size,
+        kept_bytes=search.kept_gigabytes * 2**30,
     )
     kept_in = without_password(search.storage or str(folder / STUDY_FILE))
     print(f"{len(supernet.cases)} search cases in {len(supernet.tiles)} tiles, on {judge.device}; storage {kept_in}")
-    with explained_where_lost():
+    with explain_lost_storage():
         study = open_study(storage, f"{name} {folder.parent.name} {folder.name}", facts)
         study.sampler = EvolutionSampler(
             evolution, len(supernet.network.blocks), len(supernet.network.choices), search.seed
@@ -89,7 +99,7 @@ def run_search(search: Search, evolution: Evolution) -> Path:
 
 
 def _evaluate(study: optuna.Study, judge: Judge, evolution: Evolution) -> float | None:
-    """Candidates until there are enough; how many a minute this process evaluated, None if there was nothing left."""
+    """Evaluate candidates until the study is complete; returns this process's candidates per minute, None for none."""
     network, objective = judge.network, _objective(study, judge)
     total = min(evolution.candidates, len(network.choices) ** len(network.blocks))
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -101,8 +111,8 @@ def _evaluate(study: optuna.Study, judge: Judge, evolution: Evolution) -> float 
             own += 1
             trials = finished(study)  # those of other processes too
             bar.update(min(len(trials), total) - bar.n)
-            if (best := _best(trials)) is not None:
-                bar.set_postfix_str(f"best {best.value:.4f}")
+            if evaluated := best_first(trials):
+                bar.set_postfix_str(f"best {evaluated[0].value:.4f}")
     return round(60 * own / (monotonic() - started), 1) if own else None
 
 
@@ -117,8 +127,9 @@ def _objective(study: optuna.Study, judge: Judge) -> Callable[[Trial], float]:
         try:
             fitness = judge(path)
         except Exception as error:
-            trial.set_user_attr("error", f"{type(error).__name__}: {error}")
-            tqdm.write(f"candidate {trial.number} failed and is recorded so: {type(error).__name__}: {error}")
+            reason = f"{type(error).__name__}: {error}"
+            trial.set_user_attr("error", reason)
+            tqdm.write(f"candidate {trial.number} failed and will not be tried again: {reason}")
             raise
         trial.set_user_attr("mean_iou", fitness.mean_iou)
         trial.set_user_attr("mean_dice", fitness.mean_dice)
@@ -131,30 +142,24 @@ def _give_up_where_hopeless(trials: Sequence[FrozenTrial]) -> None:
     failed = [trial for trial in trials if trial.state != TrialState.COMPLETE]
     if len(trials) == len(failed) >= HOPELESS:
         raise RuntimeError(
-            f"the first {len(failed)} candidates all failed, the last with: {failed[-1].user_attrs['error']}. If memory is short, "
-            "set a smaller --batch-size; then begin anew with another --storage, or without the present one"
+            f"the first {len(failed)} candidates all failed, the last with: {failed[-1].user_attrs['error']}. "
+            "If memory is short, set a smaller --batch-size. Then start again with a new --storage, or delete this one"
         )
 
 
-def _best(trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
-    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
-    return min(complete, key=lambda trial: (-trial.value, trial.number), default=None)
-
-
 def _result(trials: Sequence[FrozenTrial], supernet: TrainedSupernet, evolution: Evolution) -> dict:
-    """The winner and what it was found among."""
-    best = _best(trials)
-    random = [
-        trial.value for trial in trials if trial.number < evolution.population and trial.state == TrialState.COMPLETE
-    ]
+    """The best slicing, and the search that found it."""
+    evaluated = best_first(trials)
+    best = evaluated[0]
+    random = [value_of(trial) for trial in evaluated if trial.number < evolution.population]
     return {
         "slicing": [list(pair) for pair in supernet.network.slicing_of(candidate_of(best))],
-        "fitness": best.value,
+        "fitness": value_of(best),
         "mean_iou": best.user_attrs["mean_iou"],
         "mean_dice": best.user_attrs["mean_dice"],
         "random_slicings": {"number": len(random), "mean": statistics.fmean(random), "sd": statistics.pstdev(random)},
         "candidates": len(trials),
-        "failed": len(trials) - sum(trial.state == TrialState.COMPLETE for trial in trials),
+        "failed": len(trials) - len(evaluated),
         "search_cases": supernet.cases,
         "evolution": asdict(evolution),
         "supernet": supernet.digest,
@@ -168,12 +173,12 @@ def _report(result: dict, file: Path, before: dict | None) -> None:
           f"mean IoU {result['mean_iou']:.4f}, mean Dice {result['mean_dice']:.4f}")  # fmt: skip
     print(f"{random['number']} random slicings: fitness {random['mean']:.4f} +- {random['sd']:.4f}")
     if result["candidates_per_minute"]:
-        print(f"{result['candidates_per_minute']} candidates a minute in this process")
+        print(f"{result['candidates_per_minute']} candidates per minute in this process")
     if before and before["slicing"] != result["slicing"]:
         print(
-            f"the slicing of a search with fitness {before['fitness']:.4f} before is replaced; its own storage still has it"
+            f"this replaces an earlier search's slicing with fitness {before['fitness']:.4f}; its storage still has it"
         )
-    print(f"written: {file} and {PLOT_FILE} beside it; SliceMambaTrainer takes the slicing from there")
+    print(f"written: {file} and {PLOT_FILE} beside it; SliceMambaTrainer reads the slicing from there")
 
 
 def _dataset_name(dataset: str) -> str:
@@ -181,9 +186,3 @@ def _dataset_name(dataset: str) -> str:
         return maybe_convert_to_dataset_name(int(dataset) if dataset.isdecimal() else dataset)
     except RuntimeError as error:
         raise ValueError(f"-d: got {dataset}, wanted the number or name of a data set in nnU-Net's folders") from error
-
-
-def _device(asked: str) -> torch.device:
-    if asked != "auto":
-        return torch.device(asked)
-    return torch.device("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")

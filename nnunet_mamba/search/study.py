@@ -1,4 +1,4 @@
-"""The Optuna study of a search, in a storage that several processes and machines can share."""
+"""The Optuna study of a search, in a storage that processes and machines can share."""
 
 import re
 import warnings
@@ -11,37 +11,41 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
+from nnunet_mamba.messages import first_line
+
 JOURNAL = ".log"
 SECONDS_BETWEEN_HEARTBEATS = 60
-SECONDS_FOR_A_LOCK = 60  # SQLite's, which one process at a time holds
+SECONDS_FOR_A_LOCK = 60  # SQLite's: one process at a time may write
 ATTEMPTS = 5
 
 
 def open_storage(storage: str) -> BaseStorage:
-    """A database by its URL (sqlite:///, postgresql://, mysql+pymysql:// ...), or a journal by its file name, which ends in .log.
+    """Opens a database by its URL, or a journal by its file name, which ends in .log.
 
-    A journal on a shared disk serves many machines without a database server; SQLite is for one machine. A server's Python driver
-    (psycopg for postgresql://, PyMySQL for mysql+pymysql://) is installed beside this package.
+    URLs start with sqlite:///, postgresql:// (needs psycopg), mysql+pymysql:// (needs PyMySQL) and so on. SQLite is for
+    one machine; a journal on a shared disk serves many machines without a database server.
 
     Raises:
         ValueError: it cannot be opened, with the reason.
     """
     from sqlalchemy.exc import SQLAlchemyError
 
-    for left in reversed(range(ATTEMPTS)):
+    transient = (SQLAlchemyError, optuna.exceptions.OptunaError)
+    attempts = 1
+    while True:
         try:
             return _open(storage)
-        except (SQLAlchemyError, optuna.exceptions.OptunaError, OSError, ImportError, ValueError) as error:
-            if left and isinstance(error, (SQLAlchemyError, optuna.exceptions.OptunaError)):
-                sleep(0.3)  # processes that start together make the same tables, and all but one fail
+        except (*transient, OSError, ImportError, ValueError) as error:
+            if isinstance(error, transient) and attempts < ATTEMPTS:
+                attempts += 1
+                sleep(0.3)  # processes that start together create the same tables, and all but one fail
                 continue
-            reason = (
-                error.__cause__ if isinstance(error, ImportError) and error.__cause__ else error
-            )  # the driver by its name
+            # an ImportError's cause names the missing driver
+            reason = error.__cause__ if isinstance(error, ImportError) and error.__cause__ else error
             raise ValueError(
-                f"storage: {without_password(storage)!r} cannot be opened ({_first_line(reason)}). Wanted a URL such as "
+                f"storage: {without_password(storage)!r} cannot be opened ({first_line(reason)}). Wanted a URL such as "
                 "sqlite:////a/folder/search.db or postgresql://user:password@host/database, or a journal file such as "
-                "/shared/search.log, in a folder that exists and can be written, and for a database its Python driver"
+                "/shared/search.log. Its folder must exist and be writable; a database needs its Python driver"
             ) from error
 
 
@@ -57,56 +61,53 @@ def _open(storage: str) -> BaseStorage:
 
 
 def without_password(storage: str) -> str:
-    """As it may be shown to others: the password of a database's URL is three stars."""
+    """`storage` with *** instead of a password."""
     return re.sub(r"(://[^/@:]*):[^/]*@", r"\1:***@", storage)
 
 
 @contextmanager
-def explained_where_lost() -> Iterator[None]:
-    """Where the storage goes away during a search (a server stops, a disk is full), says so and what to do.
+def explain_lost_storage() -> Iterator[None]:
+    """Explains the loss of the storage during a search: a server that stopped, a full disk.
 
     Raises:
-        RuntimeError: it went away.
+        RuntimeError: the storage was lost.
     """
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
     except Exception as error:
-        reason = error  # Optuna's own clean-up fails then too, with errors that have the reason somewhere behind them
+        # Optuna's clean-up then fails too: the reason is somewhere in the chain of causes
+        reason: BaseException | None = error
         while reason is not None and not isinstance(reason, SQLAlchemyError | OSError):
             reason = reason.__cause__ or reason.__context__
         if reason is None:
             raise
         raise RuntimeError(
-            f"storage: it was lost during the search ({_first_line(reason)}). The candidates evaluated before are kept in it: "
-            "once it can be reached and written again, the same command goes on"
+            f"storage: it was lost during the search ({first_line(reason)}). It still has the evaluated candidates. "
+            "Make it reachable and writable, then run the same command again: the search resumes"
         ) from error
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
 def open_study(storage: BaseStorage, name: str, facts: Mapping[str, object]) -> optuna.Study:
-    """The study `name`, new or as it was left.
+    """The study `name`, new or resumed.
 
     Args:
-        facts: what must be the same whenever the study goes on, in values that JSON has.
+        facts: JSON values that must be the same when the study is resumed.
     Raises:
-        ValueError: it was begun with other facts, with the differences.
+        ValueError: the study was started with other facts; names the differences.
     """
     study = optuna.create_study(storage=storage, study_name=name, direction="maximize", load_if_exists=True)
-    began = study.user_attrs
+    before = study.user_attrs
     differences = [
-        f"{key} was {began[key]!r} and is {value!r}"
+        f"{key} was {before[key]!r} and is now {value!r}"
         for key, value in facts.items()
-        if key in began and began[key] != value
+        if key in before and before[key] != value
     ]
     if differences:
         raise ValueError(
-            f"storage: the search '{name}' in it was begun otherwise ({'; '.join(differences)}). Go on as it was begun, or begin "
-            "anew in another storage"
+            f"storage: the search '{name}' in it was started with other settings ({'; '.join(differences)}). "
+            "Use the same settings, or another storage"
         )
     for key, value in facts.items():
         study.set_user_attr(key, value)
@@ -114,6 +115,6 @@ def open_study(storage: BaseStorage, name: str, facts: Mapping[str, object]) -> 
 
 
 def finished(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
-    """The trials that were evaluated, failed ones too; not those whose process died."""
+    """The trials that were evaluated, including failed ones, but not those whose process died."""
     trials = study.get_trials(deepcopy=False)
     return [trial for trial in trials if trial.state == TrialState.COMPLETE or "error" in trial.user_attrs]

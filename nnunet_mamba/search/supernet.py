@@ -21,46 +21,47 @@ from nnunet_mamba.search.fitness import Tile, tiles_of
 
 
 class TrainedSupernet(NamedTuple):
-    """What a search needs of a training of the supernet."""
+    """A trained supernet and what the search needs to know about its training."""
 
     network: SliceMambaSupernet  # in eval mode, on the CPU
-    cases: list[str]  # kept for the search
+    cases: list[str]  # the search cases
     tiles: list[Tile]  # of these cases
-    classes: int  # foreground classes or regions
+    classes: int  # number of foreground classes or regions
     regions: bool
-    batch_size: int  # of the training
-    digest: str  # of the checkpoint
+    batch_size: int  # in training
+    digest: str  # of the checkpoint file
 
 
 def load_supernet(
     fold_folder: Path, checkpoint: str, preprocessed: Path, tiles: int | None = None, seed: int = 0
 ) -> TrainedSupernet:
-    """Read the supernet in `fold_folder` of nnUNet_results, and its search cases from `preprocessed`, the data set's folder.
-
-    nnU-Net's own predictor reads the checkpoint, as `nnUNetv2_predict` does.
+    """Read a supernet and its search cases. The checkpoint is read by nnU-Net's predictor, as in `nnUNetv2_predict`.
 
     Args:
-        tiles: take so many pieces of patch size at most, drawn with `seed`; None takes all.
+        fold_folder: the fold's folder in nnUNet_results.
+        preprocessed: the data set's folder in nnUNet_preprocessed.
+        tiles: the largest number of tiles, drawn with `seed`; None takes all.
     Raises:
-        ValueError: no such training, one of another network, or search cases that are not there or hold nothing to segment.
+        ValueError: no such training, a training of another network, or search cases that are missing or have no
+            foreground.
     """
     file = fold_folder / checkpoint
     if not file.is_file():
-        there = ", ".join(sorted(path.name for path in fold_folder.glob("*.pth"))) or "no checkpoint"
+        found = ", ".join(sorted(path.name for path in fold_folder.glob("*.pth"))) or "no checkpoint"
         raise ValueError(
-            f"{file} is missing, there is {there} in that folder. Train the supernet first: nnUNetv2_train DATASET 2d FOLD "
-            "-tr SliceMambaSupernetTrainer; or choose another checkpoint with -chk, another trainer, plans or fold"
+            f"{file} is missing; its folder has {found}. Train the supernet first (nnUNetv2_train DATASET 2d FOLD "
+            "-tr SliceMambaSupernetTrainer), or choose another checkpoint with -chk, another trainer, plans or fold"
         )
     predictor = _predictor(fold_folder, checkpoint)
     if not isinstance(predictor.network, SliceMambaSupernet):
         raise ValueError(
-            f"{file}: got a checkpoint of {type(predictor.network).__name__} (trainer {predictor.trainer_name}), wanted one of "
-            "SliceMambaSupernet. Search on a training with -tr SliceMambaSupernetTrainer"
+            f"{file}: got a checkpoint of {type(predictor.network).__name__} (trainer {predictor.trainer_name}), "
+            "wanted one of SliceMambaSupernet. Train with -tr SliceMambaSupernetTrainer"
         )
     cases_file = fold_folder / SEARCH_CASES_FILE
     if not cases_file.is_file():
         raise ValueError(
-            f"{cases_file} is missing: SliceMambaSupernetTrainer writes it when it starts. Train the supernet again"
+            f"{cases_file} is missing: SliceMambaSupernetTrainer writes it at the start. Train the supernet again"
         )
     cases = json.loads(cases_file.read_text())
     configuration, labels = predictor.configuration_manager, predictor.label_manager
@@ -68,31 +69,31 @@ def load_supernet(
     drawn = _tiles(preprocessed, cases, configuration, classes, labels.ignore_label)
     if not any((tile.truth & tile.counted).any() for tile in drawn):
         raise ValueError(
-            f"{cases_file}: none of its {len(cases)} cases holds anything to segment, wanted one that does at least"
+            f"{cases_file}: none of its {len(cases)} cases has any foreground, wanted at least one that has"
         )
     if tiles is not None and tiles < len(drawn):
         drawn = [drawn[i] for i in sorted(np.random.default_rng(seed).choice(len(drawn), tiles, replace=False))]
     return TrainedSupernet(
-        predictor.network.eval(),
-        cases,
-        drawn,
-        len(classes),
-        labels.has_regions,
-        configuration.batch_size,
-        _digest(file),
+        network=predictor.network.eval(),
+        cases=cases,
+        tiles=drawn,
+        classes=len(classes),
+        regions=labels.has_regions,
+        batch_size=configuration.batch_size,
+        digest=_digest(file),
     )
 
 
 def _predictor(fold_folder: Path, checkpoint: str) -> nnUNetPredictor:
     fold = fold_folder.name.removeprefix("fold_")
     try:
-        with contextlib.redirect_stdout(io.StringIO()):  # nnU-Net tells where it looks for the trainer
+        with contextlib.redirect_stdout(io.StringIO()):  # nnU-Net prints where it looks for the trainer
             predictor = nnUNetPredictor(device=torch.device("cpu"), allow_tqdm=False)
             predictor.initialize_from_trained_model_folder(str(fold_folder.parent), (fold,), checkpoint)
     except (RuntimeError, KeyError, ValueError, pickle.UnpicklingError) as error:
         reason = " ".join(str(error).split())[:300]
         raise ValueError(
-            f"{fold_folder / checkpoint}: cannot be read as a checkpoint of the supernet that its plans describe ({reason}). "
+            f"{fold_folder / checkpoint}: cannot be read as a checkpoint of the supernet in its plans ({reason}). "
             "Train the supernet again, or choose another checkpoint with -chk"
         ) from error
     return predictor
@@ -108,13 +109,13 @@ def _tiles(
     folder = preprocessed / configuration.data_identifier
     if not folder.is_dir():
         raise ValueError(
-            f"{folder} is missing: wanted the preprocessed cases. Run nnUNetv2_preprocess with the same plans"
+            f"{folder} is missing, wanted the preprocessed cases. Run nnUNetv2_preprocess with the same plans"
         )
     dataset_class = infer_dataset_class(str(folder))
     missing = sorted(set(cases) - set(dataset_class.get_identifiers(str(folder))))
     if missing:
         raise ValueError(
-            f"{folder}: wanted the search cases there, {len(missing)} are missing: {', '.join(missing[:5])}"
+            f"{folder}: {len(missing)} search cases are missing: {', '.join(missing[:5])}. Preprocess them again"
         )
     dataset = dataset_class(str(folder), cases)
     tiles = []

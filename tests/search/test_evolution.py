@@ -1,4 +1,4 @@
-"""The evolution: what each generation is made of, that it gets better, and that it survives interruptions and company."""
+"""The evolution: what each generation consists of, that it improves, and that it may be interrupted and shared."""
 
 import multiprocessing
 from collections import Counter
@@ -17,7 +17,7 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
 def objective(trial):
-    """Best where every block has the last choice."""
+    """Best if every block has the last choice."""
     return sum(trial.suggest_categorical(f"block{i:02}", range(CHOICES)) for i in range(BLOCKS)) / (
         BLOCKS * (CHOICES - 1)
     )
@@ -59,7 +59,7 @@ def test_a_generation_comes_from_the_best_before_it(whole):
 
 
 def is_bred(candidate, parents):
-    """A mutant differs from a parent in a tenth of the blocks, a crossover has each block from one of two parents."""
+    """Mutants differ from a parent in about a tenth of the blocks; crossovers take each block from one of two parents."""
     if min(sum(a != b for a, b in zip(candidate, parent)) for parent in parents) <= 8:
         return True
     return any(
@@ -67,7 +67,7 @@ def is_bred(candidate, parents):
     )
 
 
-def test_random_candidates_do_not_pass_for_bred():
+def test_random_candidates_do_not_look_bred():
     random = candidates(search(Evolution(population=60, generations=1, parents=1), 60))
     assert sum(is_bred(candidate, random[:4]) for candidate in random[4:]) <= 2
 
@@ -86,7 +86,7 @@ def test_neighbours_in_a_generation_share_their_beginning(whole):
         )
 
 
-def test_an_interrupted_search_goes_on_as_if_it_had_not_been(whole, tmp_path):
+def test_an_interrupted_search_draws_the_same_candidates(whole, tmp_path):
     storage = f"sqlite:///{tmp_path / 'search.db'}"
     for trials in (13, 30, SMALL.candidates - 43):
         study = search(SMALL, trials, storage)
@@ -99,7 +99,7 @@ def test_seeds_differ(whole):
 
 @pytest.mark.parametrize("mutants, crossovers", [(20, 0), (0, 20), (0, 0)])
 def test_generations_are_filled_up(mutants, crossovers):
-    """Three blocks have 64 candidates: parents soon have no new children, and random candidates take their place."""
+    """Three blocks have 64 candidates: parents soon have no new children, and random candidates fill the generation."""
     evolution = Evolution(population=20, generations=3, parents=1, mutants=mutants, crossovers=crossovers)
     study = optuna.create_study(direction="maximize", sampler=EvolutionSampler(evolution, 3, CHOICES))
     study.optimize(
@@ -108,14 +108,14 @@ def test_generations_are_filled_up(mutants, crossovers):
     assert len(set(candidates(study))) == 60
 
 
-def test_when_everything_was_evaluated_it_says_so():
+def test_the_end_of_all_candidates_is_reported():
     study = optuna.create_study(direction="maximize", sampler=EvolutionSampler(Evolution(population=50), 1, CHOICES))
-    with pytest.raises(RuntimeError, match="every one of 4 candidates"):
+    with pytest.raises(RuntimeError, match="all 4 candidates have been evaluated"):
         study.optimize(lambda trial: trial.suggest_categorical("block00", range(CHOICES)), n_trials=5)
 
 
 def test_dead_and_failed_trials(tmp_path):
-    """A candidate whose process died may come again; one that failed is not tried again."""
+    """A candidate whose process died may be drawn again; one that failed is not."""
     study = optuna.create_study(direction="maximize", sampler=EvolutionSampler(SMALL, BLOCKS, CHOICES))
     study.optimize(objective, n_trials=3)
     died, failed = study.ask(), study.ask()
@@ -134,7 +134,7 @@ def test_dead_and_failed_trials(tmp_path):
     [
         ({"population": 0}, "population: got 0, wanted 1 or more"),
         ({"generations": 0}, "generations: got 0"),
-        ({"mutants": 30}, "mutants and crossovers: got 30 and 25, .* at most the population, 50"),
+        ({"mutants": 30}, "mutants and crossovers: got 30 and 25, .* together at most the population, 50"),
         ({"mutation_rate": 1.5}, "mutation_rate: got 1.5, wanted 0 to 1"),
     ],
 )
@@ -162,11 +162,13 @@ def test_processes_share_a_storage(storage, tmp_path):
         assert process.exitcode == 0
     study = open_study(open_storage(storage), "test", {})
     assert [trial.number for trial in finished(study)] == list(range(31))
-    assert len(set(candidates(study))) >= 29  # at the same moment two may draw the same; a search then drops one
+    assert (
+        len(set(candidates(study))) >= 29
+    )  # two processes may draw the same candidate at the same moment; a search then drops one
 
 
 def test_two_that_drew_the_same_at_the_same_moment():
-    """The later one waits until the earlier one has stored all its blocks, but not for one that never does."""
+    """The later one waits until the earlier one has stored all its blocks, but not forever."""
     study = optuna.create_study(direction="maximize", sampler=EvolutionSampler(SMALL, BLOCKS, CHOICES))
     silent, earlier, later = study.ask(), study.ask(), study.ask()
     same = {f"block{i:02}": 1 for i in range(BLOCKS)}
@@ -218,9 +220,11 @@ def test_a_missing_driver_is_named():
         open_storage("oracle://me@localhost/database")
 
 
-def test_a_search_that_was_begun_otherwise_is_refused(tmp_path):
+def test_a_search_started_with_other_settings_is_refused(tmp_path):
     storage = open_storage(f"sqlite:///{tmp_path / 'search.db'}")
     open_study(storage, "test", {"supernet": "abc", "population": 50})
     open_study(storage, "test", {"supernet": "abc", "population": 50})
-    with pytest.raises(ValueError, match="begun otherwise .supernet was 'abc' and is 'def'.. Go on as it was begun"):
+    with pytest.raises(
+        ValueError, match="started with other settings .supernet was 'abc' and is now 'def'.. Use the same"
+    ):
         open_study(storage, "test", {"supernet": "def", "population": 50})

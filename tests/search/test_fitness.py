@@ -28,7 +28,7 @@ def test_tiles_count_each_pixel_once(shape):
 
 
 @pytest.mark.parametrize("regions", [False, True])
-def test_counts_are_those_of_the_definition(regions):
+def test_counts_follow_the_definition(regions):
     torch.manual_seed(0)
     logits, truth = torch.randn(2, 3, 8, 8), torch.rand(2, 3 - (not regions), 8, 8) > 0.5
     counted = torch.rand(2, 1, 8, 8) > 0.2
@@ -44,7 +44,7 @@ def test_counts_are_those_of_the_definition(regions):
             ]
 
 
-def test_means_are_over_what_is_there():
+def test_means_are_over_what_occurs():
     counts = torch.tensor([[[2, 2, 0], [0, 0, 0]], [[0, 0, 4], [3, 0, 0]]])
     fitness = fitness_of(counts)
     assert fitness.mean_iou == pytest.approx((0.5 + 0 + 1) / 3)
@@ -61,13 +61,21 @@ def supernet(generator):
         tiles.append(
             Tile(case, generator.normal(size=(1, *PATCH)).astype(np.float32), truth, np.ones((1, *PATCH), bool))
         )
-    return TrainedSupernet(network, ["a", "b", "c"], tiles, 1, False, 2, "digest")
+    return TrainedSupernet(
+        network=network,
+        cases=["a", "b", "c"],
+        tiles=tiles,
+        classes=1,
+        regions=False,
+        batch_size=2,
+        digest="digest",
+    )
 
 
 @pytest.mark.parametrize("kept_bytes", [0, 2e5, 1e9])
 @pytest.mark.parametrize("batch_size", [2, 5])
-def test_the_judge_sees_what_the_network_says(kept_bytes, batch_size):
-    """Whatever the batches, and however much is kept from the candidate before."""
+def test_the_judge_agrees_with_the_network(kept_bytes, batch_size):
+    """For any batch size, and however many maps are kept from the candidate before."""
     trained = supernet(np.random.default_rng(0))
     judge = Judge(trained, torch.device("cpu"), batch_size, kept_bytes)
     for path in ([0, 1, 2, 3, 0, 1], [0, 1, 2, 3, 0, 2], [0, 1, 2, 3, 0, 2], [1, 1, 2, 3, 0, 2], [1, 1, 2, 0, 0, 0]):

@@ -1,4 +1,4 @@
-"""Candidates that fail are recorded and passed over; a search ends where every one does, or where its storage goes away."""
+"""Failed candidates are recorded and not tried again; a search ends if all fail or if its storage is lost."""
 
 from types import SimpleNamespace
 
@@ -12,14 +12,14 @@ from nnunet_mamba.search import evolution
 from nnunet_mamba.search.evolution import Evolution, EvolutionSampler, candidate_of
 from nnunet_mamba.search.fitness import Fitness
 from nnunet_mamba.search.run import _evaluate, _result
-from nnunet_mamba.search.study import explained_where_lost, finished, open_storage, open_study
+from nnunet_mamba.search.study import explain_lost_storage, finished, open_storage, open_study
 
 EVOLUTION = Evolution(population=8, generations=3, parents=3, mutants=4, crossovers=3)
 CHOICES, BLOCKS = ((2, 2), (2, 4), (4, 2)), 5
 
 
 class FragileJudge:
-    """Fails where the first block has a choice of `fails`; more is better."""
+    """Fails if the first block has a choice in `fails`; larger choices are better."""
 
     def __init__(self, fails):
         self.fails, self.asked = fails, []
@@ -49,17 +49,17 @@ def test_a_candidate_that_fails_is_recorded_and_not_tried_again(study, capsys):
     failed = [trial for trial in trials if trial.state == optuna.trial.TrialState.FAIL]
     assert failed and all(trial.user_attrs["error"] == "RuntimeError: out of memory" for trial in failed)
     assert {candidate_of(trial)[0] for trial in failed} == {1}
-    assert "failed and is recorded so: RuntimeError: out of memory" in capsys.readouterr().out
+    assert "failed and will not be tried again: RuntimeError: out of memory" in capsys.readouterr().out
     supernet = SimpleNamespace(network=judge.network, cases=["a"], digest="")
     result = _result(trials, supernet, EVOLUTION)
     assert result["failed"] == len(failed) and result["candidates"] == EVOLUTION.candidates
     best = max((path for path in judge.asked if path[0] != 1), key=sum)
     assert result["fitness"] == pytest.approx(sum(best) * 3 / 40)
     _evaluate(study, judge, EVOLUTION)
-    assert len(judge.asked) == EVOLUTION.candidates  # nothing was left to do
+    assert len(judge.asked) == EVOLUTION.candidates  # the study was complete
 
 
-def test_where_all_fail_the_search_ends_and_says_why(study):
+def test_a_search_gives_up_if_all_candidates_fail(study):
     judge = FragileJudge(fails=(0, 1, 2))
     with pytest.raises(
         RuntimeError, match="the first 5 candidates all failed, the last with: RuntimeError: out of memory"
@@ -68,8 +68,8 @@ def test_where_all_fail_the_search_ends_and_says_why(study):
     assert len(judge.asked) == 5
 
 
-def test_a_process_that_died_while_it_drew_is_waited_for_once(study, monkeypatch):
-    """Its trial stays as it was, without a candidate; the clock here is the sum of all waiting."""
+def test_a_process_that_died_while_drawing_is_waited_for_once(study, monkeypatch):
+    """Its trial never gets a candidate. The clock of this test is the sum of all waiting."""
     waited = [0.0]
     monkeypatch.setattr(evolution, "monotonic", lambda: waited[0])
     monkeypatch.setattr(evolution, "sleep", lambda seconds: waited.append(waited.pop() + seconds))
@@ -80,8 +80,8 @@ def test_a_process_that_died_while_it_drew_is_waited_for_once(study, monkeypatch
     assert evolution.SECONDS_TO_DRAW <= waited[0] < 1.1 * evolution.SECONDS_TO_DRAW
 
 
-def test_a_storage_that_goes_away_loses_nothing(study, monkeypatch):
-    """As when a server stops or a disk is full: Optuna's clean-up fails too, and hides the reason."""
+def test_a_lost_storage_loses_no_candidate(study, monkeypatch):
+    """A server stops or a disk is full: Optuna's clean-up fails too, and hides the reason."""
     judge, store, stored = FragileJudge(fails=()), RDBStorage.set_trial_state_values, []
 
     def fails_at_the_seventh(self, trial, *args, **more):
@@ -94,12 +94,14 @@ def test_a_storage_that_goes_away_loses_nothing(study, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(RDBStorage, "set_trial_state_values", fails_at_the_seventh)
-        with pytest.raises(RuntimeError, match="storage: it was lost .*disk is full.* the same command goes on"):
-            with explained_where_lost():
-                _evaluate(study, judge, EVOLUTION)
+        with (
+            pytest.raises(RuntimeError, match="storage: it was lost .*disk is full.* run the same command again"),
+            explain_lost_storage(),
+        ):
+            _evaluate(study, judge, EVOLUTION)
     before = [(trial.number, trial.value) for trial in finished(study)]
     assert len(before) == 6
-    with explained_where_lost():
+    with explain_lost_storage():
         _evaluate(study, judge, EVOLUTION)
     after = [(trial.number, trial.value) for trial in finished(study)]
     assert after[:6] == before and len(after) == EVOLUTION.candidates

@@ -1,4 +1,4 @@
-"""The three steps of the slicing search by their commands, on a small data set, with all that may come between them."""
+"""The three commands of the slicing search on a small data set, with interruptions and errors in between."""
 
 import json
 import os
@@ -56,7 +56,7 @@ FEW = ("--population", "12", "--generations", "3", "--parents", "3", "--mutants"
 
 @pytest.fixture(scope="module")
 def nnunet(tmp_path_factory):
-    """Environment with data set 8, grey images of a brighter band, planned for a small SliceMamba and preprocessed."""
+    """An environment with data set 8: grey images of a brighter band, preprocessed and planned for a small SliceMamba."""
     home = tmp_path_factory.mktemp("nnunet")
     environment = os.environ | {
         "nnUNet_raw": str(home / "raw"),
@@ -123,7 +123,7 @@ def trials_of(url):
 
 @pytest.fixture(scope="module")
 def searched(nnunet, supernet):
-    """What slicing.json says, after a search that was killed while it judged its sixth candidate."""
+    """The content of slicing.json after a search that was killed at its sixth candidate and resumed."""
     killed = subprocess.run(
         [sys.executable, "-c", KILLED, *search_arguments()], env=nnunet, capture_output=True, text=True
     )
@@ -151,7 +151,7 @@ def test_search_cases_were_not_trained_on(nnunet, supernet):
 
 def test_the_search_beats_the_mean_of_random_slicings(searched, supernet):
     assert searched["fitness"] > searched["random_slicings"]["mean"] + searched["random_slicings"]["sd"]
-    assert searched["random_slicings"]["number"] in (11, 12)  # the kill may have cost one of these its place
+    assert searched["random_slicings"]["number"] in (11, 12)  # the kill may have cost one
     assert searched["candidates"] == 36 and searched["failed"] == 0
     assert len(searched["slicing"]) == BLOCKS and all(
         pair in [[2, 2], [2, 4], [4, 2], [4, 4]] for pair in searched["slicing"]
@@ -162,7 +162,7 @@ def test_the_search_beats_the_mean_of_random_slicings(searched, supernet):
 
 
 def test_two_processes_share_the_work(nnunet, supernet, searched, tmp_path):
-    """Started at once on a storage that is not there yet; how many candidates each gets is the machine's affair."""
+    """Both start at once and create the storage; how many candidates each evaluates depends on the machine."""
     storage = str(tmp_path / "search.log")
     older = searched | {"slicing": [[2, 2]] * BLOCKS, "fitness": 0.1234}
     (supernet / "slicing.json").write_text(json.dumps(older))
@@ -177,11 +177,11 @@ def test_two_processes_share_the_work(nnunet, supernet, searched, tmp_path):
     assert all("36/36" in output and "best of 3" in output for output in outputs)
     found = json.loads((supernet / "slicing.json").read_text())
     assert found["fitness"] == max(trial.value for trial in trials)
-    assert any("fitness 0.1234 before is replaced" in output for output in outputs)
+    assert any("replaces an earlier search's slicing with fitness 0.1234" in output for output in outputs)
 
 
 def test_the_training_takes_the_slicing_and_its_checkpoint_needs_no_other_file(nnunet, searched, tmp_path):
-    found = json.loads((fold(nnunet) / "slicing.json").read_text())["slicing"]  # of the search that ended last
+    found = json.loads((fold(nnunet) / "slicing.json").read_text())["slicing"]  # by the search that ended last
     trainer = "ShortSliceMambaTrainer"
     images = str(Path(nnunet["nnUNet_raw"]) / "Dataset008_Bands" / "imagesTr")
     output = run(nnunet, "nnUNetv2_train", "8", "2d", "0", "-tr", trainer, "-device", "cpu")
@@ -192,8 +192,8 @@ def test_the_training_takes_the_slicing_and_its_checkpoint_needs_no_other_file(n
     other = Path(nnunet["nnUNet_results"]).parent / "elsewhere"
     (fold(nnunet) / "slicing.json").rename(other)
     try:
-        run(nnunet, "nnUNetv2_predict", "-d", "8", "-c", "2d", "-f", "0", "-tr", trainer, "-i", images, "-o", str(tmp_path),
-            "-device", "cpu", "-npp", "1", "-nps", "1", "--disable_tta", "--save_probabilities")  # fmt: skip
+        run(nnunet, "nnUNetv2_predict", "-d", "8", "-c", "2d", "-f", "0", "-tr", trainer, "-i", images,
+            "-o", str(tmp_path), "-device", "cpu", "-npp", "1", "-nps", "1", "--disable_tta", "--save_probabilities")  # fmt: skip
     finally:
         other.rename(fold(nnunet) / "slicing.json")
     from nnunet_mamba.networks import SliceMamba
@@ -216,18 +216,18 @@ BAD_INPUT = {
     (
         "-chk",
         "checkpoint_none.pth",
-    ): "checkpoint_none.pth is missing, there is checkpoint_best.pth, checkpoint_final.pth",
-    ("--seed", "1"): "begun otherwise (seed was 0 and is 1)",
+    ): "checkpoint_none.pth is missing; its folder has checkpoint_best.pth, checkpoint_final.pth",
+    ("--seed", "1"): "started with other settings (seed was 0 and is now 1)",
     ("--population", "0"): "population: got 0, wanted 1 or more",
     ("--tiles", "0"): "--tiles: got 0, wanted 1 or more",
     ("-d", "77"): "-d: got 77, wanted the number or name of a data set",
-    ("-tr", "ShortSliceMambaTrainer"): "got a checkpoint of SliceMamba (trainer ShortSliceMambaTrainer), wanted one of",
-    ("-chk", "checkpoint_small.pth"): "cannot be read as a checkpoint of the supernet that its plans describe",
+    ("-tr", "ShortSliceMambaTrainer"): "got a checkpoint of SliceMamba (trainer ShortSliceMambaTrainer), wanted one",
+    ("-chk", "checkpoint_small.pth"): "cannot be read as a checkpoint of the supernet in its plans",
 }
 
 
 def test_bad_input_is_named(nnunet, searched, supernet):
-    """In one process, which starts slowly."""
+    """All in one process, because it starts slowly."""
     if not (fold(nnunet, "ShortSliceMambaTrainer") / "checkpoint_final.pth").exists():
         run(nnunet, "nnUNetv2_train", "8", "2d", "0", "-tr", "ShortSliceMambaTrainer", "-device", "cpu")
     other = torch.load(supernet / "checkpoint_final.pth", weights_only=False)
@@ -256,4 +256,4 @@ def test_a_slicing_of_another_network_is_refused(nnunet, searched):
         )
     finally:
         file.write_text(whole)
-    assert "slicing.json: got a slicing for 5 blocks, wanted 6: it was searched on a network of another size." in said
+    assert "slicing.json: got a slicing for 5 blocks, wanted 6: it is for a network of another size." in said
