@@ -1,10 +1,10 @@
-"""What the Guide Fusion loss's distances to boundaries cost, as a share of a DermoMamba training step.
+"""Cost of the Guide Fusion loss's distances to boundaries, relative to a DermoMamba training step.
 
     python benchmarks/guide_fusion.py
 
-Three training steps take turns: without the distances (the attention of an earlier step is used again), with distances that a
-thread computes while the network runs, as our trainers do on a CPU, and with distances in the loss itself. Beside them, the
-distances alone.
+Times four things in turn: a training step without distances (it reuses the attention of an earlier step); one with
+distances that a thread computes while the network runs, as in our trainers on a CPU; one with distances in the loss;
+the distances only.
 """
 
 import argparse
@@ -25,7 +25,7 @@ ATTENTION = "nnunet_mamba.losses.guide_fusion.boundary_attention"
 
 
 def discs(batch: int, device: str) -> torch.Tensor:
-    """A disc in each label map, as large as a lesion."""
+    """Label maps with a disc the size of a lesion."""
     rows, columns = torch.meshgrid(*(torch.arange(size) for size in SIZE), indexing="ij")
     centres = torch.randint(70, 120, (batch, 2, 1, 1), generator=torch.Generator().manual_seed(0))
     inside = (rows - centres[:, 0]) ** 2 + (columns - centres[:, 1]) ** 2 < 50**2

@@ -1,8 +1,8 @@
-"""How many candidates a minute the slicing search judges, with and without the maps kept from the candidate before.
+"""Candidates per minute of the slicing search, with and without the maps kept from the last candidate.
 
-A supernet of random weights and images of noise, bred by the paper's evolution towards a made-up slicing: what is measured does
-not depend on what the network has learned. Each candidate is judged by both, one after the other. Prints the table and writes
-it as JSON.
+The paper's evolution breeds candidates towards an arbitrary slicing, on a supernet with random weights and images of
+noise: speed does not depend on what a network has learned. Each candidate is evaluated both ways. Prints the result and
+writes it as JSON.
 """
 
 import argparse
@@ -28,7 +28,7 @@ OUT = Path(__file__).parent / "results" / "slicing_search_cpu.json"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--dims", type=int, nargs=4, default=(96, 192, 384, 768))
-    parser.add_argument("--size", type=int, nargs=2, default=(192, 256), help="of a tile (default: 192 256)")
+    parser.add_argument("--size", type=int, nargs=2, default=(192, 256), help="size of a tile (default: 192 256)")
     parser.add_argument("--tiles", type=int, default=4)
     parser.add_argument("--population", type=int, default=12)
     parser.add_argument("--generations", type=int, default=5)
@@ -37,18 +37,20 @@ def main() -> None:
     network = SliceMambaSupernet(3, 2, dims=args.dims).eval()
     generator = np.random.default_rng(0)
     size = tuple(args.size)
-    tiles = [
-        Tile(
-            i,
-            generator.normal(size=(3, *size)).astype(np.float32),
-            np.ones((1, *size), bool),
-            np.ones((1, *size), bool),
-        )
-        for i in range(args.tiles)
-    ]
-    trained = TrainedSupernet(network, [str(i) for i in range(args.tiles)], tiles, 1, False, args.tiles, "")
+    everywhere = np.ones((1, *size), bool)
+    images = generator.normal(size=(args.tiles, 3, *size)).astype(np.float32)
+    trained = TrainedSupernet(
+        network=network,
+        cases=[str(i) for i in range(args.tiles)],
+        tiles=[Tile(i, image, truth=everywhere, counted=everywhere) for i, image in enumerate(images)],
+        classes=1,
+        regions=False,
+        batch_size=args.tiles,
+        digest="",
+    )
     judges = {
-        name: Judge(trained, torch.device("cpu"), args.tiles, kept) for name, kept in (("kept", 2**33), ("anew", 0))
+        name: Judge(trained, torch.device("cpu"), batch_size=args.tiles, kept_bytes=kept)
+        for name, kept in (("kept", 2**33), ("anew", 0))
     }
     seconds = dict.fromkeys(judges, 0.0)
     wanted = generator.integers(4, size=len(network.blocks))
@@ -65,7 +67,13 @@ def main() -> None:
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     half = args.population // 2
-    evolution = Evolution(args.population, args.generations, max(1, args.population // 5), half, half)
+    evolution = Evolution(
+        population=args.population,
+        generations=args.generations,
+        parents=max(1, args.population // 5),
+        mutants=half,
+        crossovers=half,
+    )
     study = optuna.create_study(direction="maximize", sampler=EvolutionSampler(evolution, len(network.blocks), 4))
     for judge in judges.values():
         judge([0] * len(network.blocks))  # compiles the scan

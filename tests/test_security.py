@@ -1,4 +1,4 @@
-"""Nothing of ours runs what a file holds: no unpickling, no evaluation of text, no shell."""
+"""Our code never runs the content of a file: no unpickling, no evaluation of text, no shell."""
 
 import ast
 from pathlib import Path
@@ -31,7 +31,7 @@ NEVER_WITH = {
 
 
 def full_names(tree):
-    """{name in this file: what it stands for}, as imports say."""
+    """{name in this file: full name}, from the imports."""
     names = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -45,7 +45,7 @@ def full_names(tree):
 
 
 def called(function, names):
-    """The full name of what is called, or None where it is no plain name."""
+    """The full name of the called function, or None if it is not a plain name."""
     parts = []
     while isinstance(function, ast.Attribute):
         parts.append(function.attr)
@@ -56,7 +56,7 @@ def called(function, names):
 
 
 def offences(source):
-    """(line, what) for each call that this project does not make."""
+    """Yields (line, name) of each forbidden call."""
     tree = ast.parse(source)
     names = full_names(tree)
     for node in ast.walk(tree):
@@ -73,7 +73,7 @@ def offences(source):
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_no_file_of_ours_does(path):
+def test_no_forbidden_call(path):
     assert list(offences(path.read_text())) == []
 
 
@@ -92,7 +92,7 @@ def test_no_file_of_ours_does(path):
         "import subprocess\nsubprocess.run('ls', shell=True)",
     ],
 )
-def test_this_test_sees(source):
+def test_forbidden_calls_are_seen(source):
     assert len(list(offences(source))) == 1
 
 
@@ -105,5 +105,5 @@ def test_this_test_sees(source):
         "import re\nre.compile('x')",
     ],
 )
-def test_this_test_lets_pass(source):
+def test_harmless_calls_pass(source):
     assert list(offences(source)) == []

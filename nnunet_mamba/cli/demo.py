@@ -1,6 +1,6 @@
 """Train DA-MambaNet on synthetic skin images with the stock nnU-Net commands, in a few minutes.
 
-Torch is imported only to find the device; the work is done by the commands that it starts.
+This process only imports torch to find the device; the commands that it starts do the work.
 """
 
 import argparse
@@ -13,13 +13,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="folder",
         metavar="FOLDER",
         default="nnunet_mamba_demo",
-        help="where everything is written; a demo that was interrupted there continues (default: ./nnunet_mamba_demo)",
+        help="where everything is written; an interrupted demo in it is resumed (default: ./nnunet_mamba_demo)",
     )
     parser.add_argument(
         "--device",
         choices=("auto", "cpu", "cuda", "mps"),
         default="auto",
-        help="what trains and predicts (default: auto)",
+        help="device to train and predict on (default: auto)",
     )
 
 

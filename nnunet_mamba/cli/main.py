@@ -1,4 +1,4 @@
-"""The command line `nnunet_mamba SUB-COMMAND ...`: parses, dispatches, and turns errors into one line."""
+"""The command line `nnunet_mamba COMMAND ...`: parses, dispatches, and reports errors in one line."""
 
 import argparse
 import sys
@@ -11,9 +11,7 @@ COMMANDS = ("convert", "demo", "doctor", "import-weights", "plan", "search")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one sub-command; returns the exit status: 0 done, 1 an error that was explained in one line (or what the command
-    itself gives), 130 interrupted.
-    """
+    """Run one command; returns its exit status: 0 done, 1 an error explained in one line, 130 interrupted."""
     parser = argparse.ArgumentParser(
         prog="nnunet_mamba", description="Mamba segmentation networks for stock nnU-Net v2."
     )
@@ -21,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name in COMMANDS:
         module = import_module(f"nnunet_mamba.cli.{name.replace('-', '_')}")
-        summary = module.__doc__.splitlines()[0]
+        summary = (module.__doc__ or "").partition("\n")[0]
         command = commands.add_parser(name, help=summary, description=summary)
         module.add_arguments(command)
         command.set_defaults(run=module.run)

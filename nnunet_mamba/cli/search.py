@@ -1,11 +1,11 @@
-"""Search SliceMamba's slicing for a data set: evolve it on held-out cases with the supernet of SliceMambaSupernetTrainer."""
+"""Search SliceMamba's slicing for a data set, with a supernet that SliceMambaSupernetTrainer trained."""
 
 import argparse
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What was trained, how to evolve, and where to keep the search."""
-    what = parser.add_argument_group("the supernet", "as nnUNetv2_train was told")
+    """The supernet, the evolution, and the work."""
+    what = parser.add_argument_group("the supernet", "the same options as for nnUNetv2_train")
     what.add_argument("-d", dest="dataset", required=True, metavar="ID", help="number or name of the data set")
     what.add_argument("-f", dest="fold", required=True, metavar="FOLD", help="fold of the supernet, or all")
     what.add_argument("-c", dest="configuration", default="2d", help="configuration (default: 2d)")
@@ -16,39 +16,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
     how = parser.add_argument_group("the evolution", "the defaults are the paper's")
-    how.add_argument("--population", type=int, default=50, help="candidates a generation (default: 50)")
+    how.add_argument("--population", type=int, default=50, help="candidates per generation (default: 50)")
     how.add_argument(
-        "--generations", type=int, default=20, help="generations, the random first one included (default: 20)"
+        "--generations", type=int, default=20, help="generations, including the random first one (default: 20)"
     )
-    how.add_argument("--parents", type=int, default=10, help="the best so far, that are bred (default: 10)")
-    how.add_argument("--mutants", type=int, default=25, help="mutants a generation (default: 25)")
-    how.add_argument("--crossovers", type=int, default=25, help="crossovers a generation (default: 25)")
-    how.add_argument("--mutation-rate", type=float, default=0.1, help="chance of each block to change (default: 0.1)")
-    how.add_argument("--seed", type=int, default=0, help="of everything drawn (default: 0)")
+    how.add_argument("--parents", type=int, default=10, help="number of best candidates to breed from (default: 10)")
+    how.add_argument("--mutants", type=int, default=25, help="mutants per generation (default: 25)")
+    how.add_argument("--crossovers", type=int, default=25, help="crossovers per generation (default: 25)")
+    how.add_argument(
+        "--mutation-rate", type=float, default=0.1, help="probability that a block of a mutant changes (default: 0.1)"
+    )
+    how.add_argument("--seed", type=int, default=0, help="seed of all random draws (default: 0)")
 
     where = parser.add_argument_group("the work")
     where.add_argument(
         "--storage",
         metavar="URL_OR_FILE",
-        help="where the search is kept, so that it can go on and be shared: sqlite:///..., postgresql://... "
-        "(with psycopg installed), mysql+pymysql://... (with PyMySQL), or a journal FILE.log on a shared disk. Several searches "
-        "on one storage share the work (default: search.db beside the supernet's checkpoint)",
+        help="where the search is stored, to be resumed or shared: sqlite:///..., postgresql://... (needs psycopg), "
+        "mysql+pymysql://... (needs PyMySQL), or a journal FILE.log on a shared disk. "
+        "Searches on the same storage share the work (default: search.db beside the supernet's checkpoint)",
     )
     where.add_argument(
-        "--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="what evaluates (default: auto)"
+        "--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="device to evaluate on (default: auto)"
     )
+    where.add_argument("--tiles", type=int, metavar="N", help="evaluate on N patch-sized tiles (default: all)")
     where.add_argument(
-        "--tiles", type=int, metavar="N", help="judge by N pieces of patch size (default: all there are)"
-    )
-    where.add_argument(
-        "--batch-size", type=int, metavar="N", help="tiles evaluated at once (default: the plans' batch size)"
+        "--batch-size", type=int, metavar="N", help="tiles per forward pass (default: the plans' batch size)"
     )
     where.add_argument(
         "--cache",
         type=float,
         default=1.0,
         metavar="GB",
-        help="memory for the maps that a candidate shares with the one before it (default: 1)",
+        help="memory for the maps that consecutive candidates share (default: 1)",
     )
 
 
@@ -61,20 +61,25 @@ def run(args: argparse.Namespace) -> None:
     from nnunet_mamba.search.run import Search, run_search
 
     evolution = Evolution(
-        args.population, args.generations, args.parents, args.mutants, args.crossovers, args.mutation_rate
+        population=args.population,
+        generations=args.generations,
+        parents=args.parents,
+        mutants=args.mutants,
+        crossovers=args.crossovers,
+        mutation_rate=args.mutation_rate,
     )
     search = Search(
-        args.dataset,
-        int(args.fold) if args.fold.isdecimal() else args.fold,
-        args.configuration,
-        args.plans,
-        args.trainer,
-        args.checkpoint,
-        args.device,
-        args.storage,
-        args.tiles,
-        args.batch_size,
-        args.cache,
-        args.seed,
+        dataset=args.dataset,
+        fold=int(args.fold) if args.fold.isdecimal() else args.fold,
+        configuration=args.configuration,
+        plans=args.plans,
+        trainer=args.trainer,
+        checkpoint=args.checkpoint,
+        device=args.device,
+        storage=args.storage,
+        tiles=args.tiles,
+        batch_size=args.batch_size,
+        kept_gigabytes=args.cache,
+        seed=args.seed,
     )
     run_search(search, evolution)

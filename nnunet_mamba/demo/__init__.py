@@ -1,1 +1,1 @@
-"""The demo: a small synthetic data set of skin lesions and the stock commands that learn it."""
+"""The demo: stock nnU-Net commands on a small synthetic data set of skin lesions."""

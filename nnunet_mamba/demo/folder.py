@@ -1,18 +1,20 @@
-"""The demo's folder: a marker file says that it is ours and which steps are done, so that an interrupted demo continues."""
+"""The demo's folder: a marker file identifies it and lists the finished steps, so that a demo can be resumed."""
 
 import json
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+from nnunet_mamba.files import replacing
+
 MARKER = "nnunet_mamba_demo.json"
 
 
 class DemoFolder:
-    """A folder for one demo, made if it does not exist.
+    """A folder for one demo, created if it does not exist.
 
     Raises:
-        FileExistsError: `path` is a file, or holds files that are not a demo's.
+        FileExistsError: `path` is a file or a folder with other files.
     """
 
     def __init__(self, path: str | Path):
@@ -26,23 +28,22 @@ class DemoFolder:
             raise FileExistsError(f"{self.path} is a file: name another folder with -o")
         if self.path.is_dir() and any(self.path.iterdir()):
             raise FileExistsError(
-                f"{self.path} is not empty and not a demo's (it has no {MARKER}): name a new or an empty folder with -o"
+                f"{self.path} is not empty and not a demo's folder (no {MARKER} in it): name a new or empty one with -o"
             )
         self.path.mkdir(parents=True, exist_ok=True)
         self._save()
 
     def finish(self, step: str) -> None:
-        """Note that `step` is done."""
+        """Record that `step` is done."""
         self.done.append(step)
         self._save()
 
     def clear(self, folders: Iterable[str]) -> None:
-        """Delete `folders`, which an interrupted step left behind."""
+        """Delete `folders`, the remains of an interrupted step."""
         for folder in folders:
             if (self.path / folder).exists():
                 shutil.rmtree(self.path / folder)
 
     def _save(self) -> None:
-        part = self.path / f"{MARKER}.part"
-        part.write_text(json.dumps({"done": self.done}), encoding="utf-8")
-        part.replace(self.path / MARKER)
+        with replacing(self.path / MARKER) as unfinished:
+            unfinished.write_text(json.dumps({"done": self.done}), encoding="utf-8")

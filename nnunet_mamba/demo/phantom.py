@@ -1,7 +1,7 @@
-"""A phantom of the PH2 data set: synthetic dermoscopy in PH2's folders, for demos and tests without patients' images.
+"""A phantom of the PH2 data set: synthetic dermoscopy in PH2's folders, for demos and tests without patient images.
 
-Colour follows the law of Beer and Lambert: light passes pigment, so the picture is skin * exp(-absorption), times the
-instrument's light. Dark corners, shading, hairs, gel bubbles and faint lesions make a threshold on grey values fail.
+Colours follow the Beer-Lambert law: a picture is skin * exp(-absorption of pigment) * light of the instrument. Dark
+corners, shading, hairs, gel bubbles and faint lesions defeat a threshold on grey values.
 """
 
 from pathlib import Path
@@ -10,16 +10,16 @@ import numpy as np
 from PIL import Image, ImageDraw
 from scipy.ndimage import fourier_gaussian, gaussian_filter
 
-SUPERSAMPLING = 3  # pictures are drawn this many times larger, so that hairs and borders are smooth
+SUPERSAMPLING = 3  # pictures are drawn larger by this factor, for smooth hairs and borders
 
-# absorption in red, green and blue: brown pigment near the surface, the blue-grey of deep pigment, blood
+# absorption in red, green and blue of brown pigment near the surface, deep blue-grey pigment and blood
 MELANIN = np.array([0.40, 0.82, 1.22])
 DEEP_MELANIN = np.array([1.10, 0.95, 0.80])
 BLOOD = np.array([0.06, 0.55, 0.45])
 
 
 def write_phantom(folder: str | Path, cases: int = 40, size: tuple[int, int] = (96, 128), seed: int = 0) -> Path:
-    """Write `cases` images with their lesion masks under `folder`/PH2Dataset, in the layout in which PH2 is distributed.
+    """Write `cases` images and lesion masks to `folder`/PH2Dataset, in PH2's own layout.
 
     Args:
         size: height and width of the images in pixels, at least 32 each.
@@ -37,7 +37,7 @@ def write_phantom(folder: str | Path, cases: int = 40, size: tuple[int, int] = (
     root = Path(folder) / "PH2Dataset"
     images = root / "PH2 Dataset images"
     images.mkdir(parents=True)
-    # like the ids of the real set, these have gaps
+    # ids with gaps, as in the real data set
     ids = np.sort(np.random.default_rng(seed).choice(np.arange(2, 450), cases, replace=False))
     for number, case in enumerate(ids):
         image, lesion = draw_case(size, np.random.default_rng([seed, number]))
@@ -47,7 +47,7 @@ def write_phantom(folder: str | Path, cases: int = 40, size: tuple[int, int] = (
 
 def _write_case(images: Path, name: str, image: np.ndarray, lesion: np.ndarray) -> None:
     grey = image.mean(axis=-1)
-    darkest = lesion & (grey <= np.quantile(grey[lesion], 0.2))  # stands for the regions of one colour in PH2's _roi
+    darkest = lesion & (grey <= np.quantile(grey[lesion], 0.2))  # stands in for a colour region in PH2's _roi folders
     for kind, file, picture in (
         ("Dermoscopic_Image", name, Image.fromarray(image)),
         ("lesion", f"{name}_lesion", Image.fromarray(lesion)),
@@ -61,7 +61,7 @@ def _write_case(images: Path, name: str, image: np.ndarray, lesion: np.ndarray) 
 def draw_case(size: tuple[int, int], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """One picture and its lesion: ((H, W, 3) uint8, (H, W) bool)."""
     height, width = (side * SUPERSAMPLING for side in size)
-    unit = min(height, width)  # lengths below are in this unit, so that a larger picture shows the same
+    unit = min(height, width)  # all lengths are relative to it, so that a larger picture shows the same scene
     y, x = np.mgrid[:height, :width]
     y, x = (y - height / 2) / unit, (x - width / 2) / unit
 
@@ -91,7 +91,7 @@ def _noise(shape: tuple[int, int], scale: float, rng: np.random.Generator) -> np
 
 
 def _lesion_depth(y: np.ndarray, x: np.ndarray, unit: int, rng: np.random.Generator) -> np.ndarray:
-    """How far inside the lesion a pixel is, positive inside, about 1 at its centre: one or two warped ellipses."""
+    """Depth inside the lesion, one or two warped ellipses: positive inside, about 1 at the centre."""
     warp = rng.uniform(0.006, 0.022)
     warped_y = y + 2 * warp * _noise(y.shape, unit * 0.09, rng) + 0.6 * warp * _noise(y.shape, unit * 0.022, rng)
     warped_x = x + 2 * warp * _noise(y.shape, unit * 0.09, rng) + 0.6 * warp * _noise(y.shape, unit * 0.022, rng)
@@ -119,7 +119,7 @@ def _lobe(y: np.ndarray, x: np.ndarray, centre: np.ndarray, radius: float, rng: 
 
 
 def _skin_absorption(y: np.ndarray, x: np.ndarray, unit: int, rng: np.random.Generator) -> np.ndarray:
-    """Skin lines, mottling, redness, freckles and sometimes a faint brown patch that is no lesion."""
+    """Skin lines, mottling, redness, freckles, and sometimes a faint brown patch that is not a lesion."""
     lines = gaussian_filter(rng.normal(size=y.shape), (unit * 0.003, unit * 0.02), mode="wrap")
     melanin = 0.05 + 0.015 * _noise(y.shape, unit * 0.008, rng) + 0.015 * lines / lines.std()
     blood = 0.05 + rng.uniform(0.02, 0.06) * _noise(y.shape, unit * 0.15, rng)
@@ -140,13 +140,13 @@ def _skin_absorption(y: np.ndarray, x: np.ndarray, unit: int, rng: np.random.Gen
 def _lesion_absorption(
     depth: np.ndarray, y: np.ndarray, x: np.ndarray, unit: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Pigment: a soft border, uneven inside, with a network of lines, globules, and now and then a blue-grey veil."""
+    """Pigment: a soft border, uneven density, a network of lines, globules, and sometimes a blue-grey veil."""
     pale = rng.random() < 0.3
     density = rng.uniform(0.28, 0.42) if pale else rng.uniform(0.6, 1.5)
     inside = 1 / (1 + np.exp(-depth / rng.uniform(0.03, 0.12)))
     uneven = 1 + 0.25 * _noise(depth.shape, unit * 0.06, rng) + 0.2 * _noise(depth.shape, unit * 0.015, rng)
     fine = _noise(depth.shape, unit * 0.011, rng)
-    network = rng.uniform(0.1, 0.5) * (0.8 - np.abs(fine))  # where the noise changes sign, thin dark lines
+    network = rng.uniform(0.1, 0.5) * (0.8 - np.abs(fine))  # thin dark lines where the noise changes sign
     centre_weight = 1 + rng.uniform(-0.2, 0.6) * np.clip(depth, 0, 1)
     melanin = density * inside * (uneven * centre_weight + network).clip(0.35, None)
     if rng.random() < 0.5:
@@ -168,7 +168,7 @@ def _globules(depth: np.ndarray, y: np.ndarray, x: np.ndarray, rng: np.random.Ge
 
 
 def _add_hairs(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Curved dark hairs over the picture, in many pictures none."""
+    """Adds curved dark hairs; many pictures get none."""
     height, width = picture.shape[:2]
     hairs = Image.new("L", (width, height))
     draw = ImageDraw.Draw(hairs)
@@ -188,7 +188,7 @@ def _add_hairs(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _add_bubbles(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Bubbles in the gel: bright rims with a glint; and scattered specks where the light is mirrored."""
+    """Adds gel bubbles, bright rims with a glint, and scattered specular specks."""
     height, width = picture.shape[:2]
     shine = Image.new("L", (width, height))
     draw = ImageDraw.Draw(shine)
@@ -210,7 +210,7 @@ def _add_bubbles(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _light(y: np.ndarray, x: np.ndarray, unit: int, rng: np.random.Generator) -> np.ndarray:
-    """The instrument's light: a slope, a fall towards the rim, and beyond the round aperture nearly none."""
+    """The instrument's light: a gradient, darker towards the rim, and almost black outside the round aperture."""
     angle = rng.uniform(0, 2 * np.pi)
     slope = 1 + rng.uniform(0.05, 0.30) * (x * np.cos(angle) + y * np.sin(angle))
     centre = rng.uniform(-0.06, 0.06, 2)

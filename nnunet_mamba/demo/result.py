@@ -1,4 +1,4 @@
-"""What the demo ends with: the mean Dice of the held-out images and a picture of them."""
+"""The demo's result: the mean Dice of the held-out images and a picture of them."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from nnunet_mamba.evaluation import OverlayCase, contact_sheet
 
 
 def draw_result(folder: Path, picture: Path) -> float:
-    """Draw the predictions in the demo's `folder` with the Dice that nnU-Net found into `picture`; returns the mean Dice."""
+    """Draw the predictions in the demo's `folder`, with nnU-Net's Dice, to `picture`; returns the mean Dice."""
     summary = json.loads((folder / PREDICTIONS / "summary.json").read_text(encoding="utf-8"))
     contact_sheet([_overlay_case(folder, case) for case in summary["metric_per_case"]], picture)
     return summary["foreground_mean"]["Dice"]

@@ -1,7 +1,8 @@
-"""Runs one console script of this environment with its output on the screen and in a log, and stops it with its workers."""
+"""Runs a console script of this environment, shows and logs its output, and ends it together with its workers."""
 
 import codecs
 import contextlib
+import io
 import os
 import shlex
 import shutil
@@ -14,12 +15,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 WINDOWS = os.name == "nt"
-POLL = 0.2  # seconds: on Windows a wait without end would not notice Ctrl-C
-GRACE = 5  # seconds that an interrupted command has to end by itself
+POLL = 0.2  # seconds; on Windows an unlimited wait would not notice Ctrl-C
+GRACE = 5  # seconds for an interrupted command to end by itself
 
 
 def find_script(name: str) -> str:
-    """Path of the console script `name` installed with this Python, wherever PATH points.
+    """Path of the console script `name` of this Python, whatever PATH says.
 
     Raises:
         RuntimeError: it is not there.
@@ -29,32 +30,32 @@ def find_script(name: str) -> str:
     script = shutil.which(name, path=os.pathsep.join(folders))
     if script is None:
         raise RuntimeError(
-            f"the command {name} is not installed with {sys.executable} (looked in {', '.join(dict.fromkeys(folders))}): "
-            "install nnunet_mamba into this environment with pip"
+            f"the command {name} is not installed with {sys.executable} "
+            f"(looked in {', '.join(dict.fromkeys(folders))}): install nnunet_mamba into this environment with pip"
         )
     return script
 
 
 def as_typed(command: Sequence[str]) -> str:
-    """The command as one would type it in this system's shell."""
+    """The command as typed in this system's shell."""
     return subprocess.list2cmdline(command) if WINDOWS else shlex.join(command)
 
 
 def run_command(command: Sequence[str], folder: Path, variables: Mapping[str, str], log: Path) -> int:
-    """Run `command` in `folder`, show its output as it comes, keep it in `log`; returns the exit status as `Popen` does.
+    """Run `command` in `folder`, and copy its output to the screen and to `log`; returns `Popen`'s exit status.
 
-    No process of the command outlives the call, however it ends.
+    No process of the command outlives this call.
 
     Args:
-        command: name of a console script and its arguments.
-        variables: environment variables set for the command besides those of this process.
+        command: a console script and its arguments.
+        variables: environment variables to add to this process's.
     Raises:
         RuntimeError: the script is not installed.
-        OSError: the output could not be shown or kept; the command was stopped.
-        KeyboardInterrupt: the user's; the command was stopped.
+        OSError: the output could not be shown or logged; the command was stopped.
+        KeyboardInterrupt: the user pressed Ctrl-C; the command was stopped.
     """
     arguments = [find_script(command[0]), *command[1:]]
-    # what the command prints can then be printed here too, bars and umlauts on any console
+    # the command must print what this console can show: progress bars, umlauts
     encoding = sys.stdout.encoding or "utf-8"
     environment = os.environ | {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": f"{encoding}:replace"} | dict(variables)
     process = subprocess.Popen(
@@ -64,9 +65,9 @@ def run_command(command: Sequence[str], folder: Path, variables: Mapping[str, st
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        start_new_session=not WINDOWS,  # a group of its own, so that its workers can be stopped with it
+        start_new_session=not WINDOWS,  # its own process group, so that its workers can be stopped too
     )
-    # in a thread: workers of a command that was killed hold its output open, and reading would never end
+    # in a thread: workers of a killed command keep its output open, so that reading would never end
     errors: list[OSError] = []
     stream = threading.Thread(target=_stream, args=(process, log, encoding, errors), daemon=True)
     stream.start()
@@ -84,7 +85,8 @@ def run_command(command: Sequence[str], folder: Path, variables: Mapping[str, st
 
 
 def _stream(process: subprocess.Popen, log: Path, encoding: str, errors: list[OSError]) -> None:
-    # by pieces, not by lines: progress bars rewrite a line that has no end
+    # in chunks, not lines: progress bars rewrite one line without ending it
+    assert isinstance(process.stdout, io.BufferedReader)
     decoder = codecs.getincrementaldecoder(encoding)(errors="backslashreplace")
     try:
         with open(log, "wb") as file:
@@ -97,7 +99,7 @@ def _stream(process: subprocess.Popen, log: Path, encoding: str, errors: list[OS
 
 
 def _stop(process: subprocess.Popen) -> None:
-    """End the process, if it has not ended, and those that it started: asked first, then made to."""
+    """End the process and all that it started: interrupt it, then kill what is left."""
     if WINDOWS:
         if process.poll() is None:
             subprocess.run(["taskkill", "/F", "/T", "/PID", str(process.pid)], capture_output=True)
@@ -107,6 +109,6 @@ def _stop(process: subprocess.Popen) -> None:
         os.killpg(process.pid, signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(GRACE)
-    with contextlib.suppress(ProcessLookupError, PermissionError):  # the latter from macOS for a group that has ended
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # PermissionError: macOS, if the group has ended
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

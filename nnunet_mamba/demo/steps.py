@@ -1,4 +1,4 @@
-"""The demo's commands: those that a user would type for their own data, here for the phantom."""
+"""The demo's commands, the same that users type for their own data."""
 
 from typing import NamedTuple
 
@@ -11,9 +11,9 @@ TEST_CASES = 8
 
 
 class Step(NamedTuple):
-    """One command to be run in the demo's folder; paths are relative to it.
+    """One command to run in the demo's folder; paths are relative to it.
 
-    `clears` must not be there when the command starts: what an interrupted run of it may have left.
+    `clears` lists folders that an interrupted run may have left and that must be deleted first.
     """
 
     name: str
@@ -23,13 +23,13 @@ class Step(NamedTuple):
 
 
 def command_steps(device: str) -> list[Step]:
-    """The commands after the phantom is written, in order; `device` is nnU-Net's: cpu, cuda or mps."""
+    """The commands that follow the phantom; `device` is cpu, cuda or mps."""
     data = ["-d", "501", "-c", "2d"]
-    # one worker process everywhere: each imports torch again, which takes longer than the work on a few small images
+    # one worker process each: importing torch takes longer than the work on a few small images
     return [
         Step(
             "convert",
-            "the data set to nnU-Net's raw format",
+            "the data set into nnU-Net's raw format",
             ["nnunet_mamba", "convert", "PH2", "-i", "PH2Dataset", "-d", "501", "--test", str(TEST_CASES)],
             clears=(RAW, f"nnUNet_preprocessed/{DATASET}"),
         ),

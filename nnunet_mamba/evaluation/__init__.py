@@ -1,4 +1,4 @@
-"""Whether it was worth it: pictures of predictions beside the truth."""
+"""Evaluation of predictions: outlines drawn into images."""
 
 from nnunet_mamba.evaluation.overlay import OverlayCase, contact_sheet, outline, overlay
 

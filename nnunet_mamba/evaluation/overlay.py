@@ -1,7 +1,7 @@
-"""Outlines of the truth and the prediction drawn into images, one alone or many on a contact sheet.
+"""Draws outlines of truth and prediction into one image, or into many on a contact sheet.
 
-The truth is a solid blue line and the prediction a dashed yellow one above it: colours that people with any colour vision
-tell apart, and where the two coincide both are seen.
+The truth is a solid blue line, the prediction a dashed yellow one on top. These colours differ for every kind of colour
+vision, and both lines are visible where they coincide.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ LEGEND_HEIGHT = 36
 
 
 class OverlayCase(NamedTuple):
-    """One tile: image (H, W, 3) uint8; truth and prediction (H, W) integer labels; a caption of one line."""
+    """One picture of a contact sheet: image (H, W, 3) uint8, truth and prediction (H, W) integer labels, a caption."""
 
     image: np.ndarray
     truth: np.ndarray
@@ -31,10 +31,10 @@ class OverlayCase(NamedTuple):
 
 
 def outline(mask: np.ndarray, thickness: int = 1) -> np.ndarray:
-    """The rim of each label: its pixels with a neighbour (left, right, above, below) of another label or off the image.
+    """The rim of each label: pixels with one of four neighbours in another label or outside the image.
 
     Args:
-        thickness: width of the rim in pixels; it grows inwards.
+        thickness: width of the rim in pixels, inwards.
     Shape:
         mask: (H, W) integer, 0 = background. Result: (H, W) bool.
     """
@@ -49,14 +49,14 @@ def outline(mask: np.ndarray, thickness: int = 1) -> np.ndarray:
 
 
 def overlay(image: np.ndarray, truth: np.ndarray, prediction: np.ndarray, thickness: int = 1) -> np.ndarray:
-    """A copy of `image` with the outline of `truth` in solid blue and above it that of `prediction` in dashed yellow.
+    """A copy of `image` with the outlines of `truth` (solid blue) and, on top, `prediction` (dashed yellow).
 
     Args:
         thickness: width of the lines in pixels.
     Shape:
         image: (H, W, 3) uint8. truth, prediction: (H, W) integer labels. Result: (H, W, 3) uint8.
     Raises:
-        ValueError: the image is not RGB, or a mask has another height and width.
+        ValueError: the image is not RGB, or a mask differs in size.
     """
     _check(image, truth, prediction)
     drawn = image.copy()
@@ -72,15 +72,15 @@ def _check(image: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> None
     for name, mask in (("truth", truth), ("prediction", prediction)):
         if mask.shape != image.shape[:2]:
             raise ValueError(
-                f"overlay: the {name} has the shape {mask.shape}, the image {image.shape[:2]}: they must agree"
+                f"overlay: the {name} has the shape {mask.shape}, the image {image.shape[:2]}: wanted the same"
             )
 
 
 def contact_sheet(cases: Sequence[OverlayCase], path: str | Path, columns: int = 4) -> None:
-    """Write one picture with an overlay and a caption per case, row by row, under a legend of the colours.
+    """Write one picture with an overlay and caption per case, row by row, below a legend.
 
     Raises:
-        ValueError: no cases, or a case as in `overlay`.
+        ValueError: no cases, or a case that `overlay` refuses.
     """
     if not cases:
         raise ValueError("contact_sheet: got no cases, wanted at least one")

@@ -1,4 +1,4 @@
-"""Every block against the numbers recorded from its published counterpart: outputs and gradients."""
+"""Every block reproduces the recorded outputs and gradients of its published counterpart."""
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ from nnunet_mamba.blocks.sweep_mamba import SweepMamba
 from nnunet_mamba.blocks.upsampling_decoder import UpsamplingDecoder
 from nnunet_mamba.networks.published import DA_MAMBANET, DERMOMAMBA, translate
 
-# file: our block, and where it stands in the network under the authors' names and under ours
+# file: our block, and its prefix in the whole network in the authors' names and in ours
 BLOCKS = {
     "ss2d": (lambda: SS2D(8), "", ""),
     "vss_block": (lambda: VSSBlock(8), "e1.mamba.", "encoder.0.vss."),
@@ -51,7 +51,7 @@ BLOCKS = {
     "dermo_sweep_mamba": (lambda: SweepMamba(64, (6, 8)), "b1.", "sweep_mamba."),
     "dermo_decoder_block": (lambda: UpsamplingDecoder(32, 16), "d1.", "decoder.0."),
 }
-CHANNELS_LAST = {"vss_block"}  # recorded as N,H,W,C where ours takes N,C,H,W
+CHANNELS_LAST = {"vss_block"}  # recorded as (B, H, W, C), ours takes (B, C, H, W)
 
 
 def load(block, name, numbers, theirs, ours):
@@ -86,14 +86,12 @@ def test_block_equals_the_published_one(name):
         torch.testing.assert_close(x.grad, numbers[f"grad_input{i}"], rtol=1e-4, atol=1e-4)
 
 
-def test_spatial_attention_sees_each_image_for_itself():
-    """Unlike the published one, whose softmax runs over the batch; for a batch of one they agree."""
+def test_spatial_attention_treats_images_independently():
+    """The published softmax runs over the batch; for a batch of one, ours and theirs agree."""
     numbers = arrays("da_spatial_attention")
     x = numbers["input0"]
-    ours, published = (
-        PrioritySpatialAttention(4, (10, 12)),
-        PrioritySpatialAttention(4, (10, 12), softmax_over_batch=True),
-    )
+    ours = PrioritySpatialAttention(4, (10, 12))
+    published = PrioritySpatialAttention(4, (10, 12), softmax_over_batch=True)
     published.load_state_dict(ours.state_dict())
     torch.testing.assert_close(ours(x)[:1], ours(x[:1]))
     torch.testing.assert_close(ours(x[:1]), published(x[:1]))
@@ -109,7 +107,7 @@ def test_scan_stays_in_float32_under_autocast():
     torch.testing.assert_close(low.float(), block(x), rtol=0.1, atol=0.02)
 
 
-def test_shared_parts_get_gradients_and_frozen_ones_none():
+def test_shared_parts_get_gradients_and_frozen_parts_do_not():
     block = MultiAttentionMamba(16, 32, (8, 12))
     pooled, skip = block(torch.randn(2, 16, 8, 12))
     (pooled.sum() + skip.square().sum()).backward()
@@ -119,7 +117,7 @@ def test_shared_parts_get_gradients_and_frozen_ones_none():
 
 
 def test_a_map_first_seen_in_inference_mode_can_be_trained_on():
-    """The orders of a map size are built once and kept: a tensor of inference mode could not be saved for a gradient."""
+    """Orders are built once per map size and kept, but autograd cannot save a tensor created in inference mode."""
     block = SS2D(4)
     x = torch.randn(1, 11, 13, 4)
     with torch.inference_mode():
@@ -129,7 +127,7 @@ def test_a_map_first_seen_in_inference_mode_can_be_trained_on():
 
 
 def test_compiles_without_a_graph_break():
-    """As nnU-Net compiles on CUDA, here with the backend that traces forward and backward and runs them eagerly."""
+    """nnU-Net compiles on CUDA. This backend traces forward and backward and runs them eagerly."""
     block = VSSBlock(4)
     x = torch.randn(1, 4, 8, 9)
     compiled = torch.compile(block, fullgraph=True, backend="aot_eager")

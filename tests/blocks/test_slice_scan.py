@@ -1,4 +1,4 @@
-"""SliceMamba's blocks: the published numbers, and maps that the published code cannot read."""
+"""SliceMamba's blocks: the published numbers, and map sizes that the published code refuses."""
 
 import pytest
 import torch
@@ -36,8 +36,8 @@ def test_block_equals_the_published_one(name):
 
 
 @pytest.mark.parametrize("slices", [(2, 2), (2, 4), (4, 2), (4, 4)], ids=str)
-def test_a_scan_that_forgets_returns_every_map_in_place(slices):
-    """Steps so large that nothing but the current position is remembered: each result is that of its position alone."""
+def test_a_scan_without_memory_keeps_every_position(slices):
+    """With huge step sizes the state only holds the current position: a map's scan equals the scans of its pixels."""
     torch.manual_seed(0)
     scan = SliceScan2D(2, slices)
     with torch.no_grad():

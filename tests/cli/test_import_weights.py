@@ -1,4 +1,4 @@
-"""nnunet_mamba import-weights: the file, the report, and nnU-Net's own loading of it."""
+"""nnunet_mamba import-weights: its file, its report, and loading by nnU-Net."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from nnunet_mamba.networks import SliceMamba, SliceMambaSupernet
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    """As VMamba's: the weights, and what else a training saves."""
+    """Like VMamba's: the weights and other results of a training."""
     file = tmp_path_factory.mktemp("vmamba") / "vssm_tiny.pth"
     torch.save({"model": state_dict(), "epoch": 292, "max_accuracy": 82.2}, file)
     return file
@@ -40,7 +40,7 @@ def test_nnunet_takes_the_file_as_pretrained_weights(checkpoint, tmp_path, capsy
 
 
 class NotPlain:
-    """What a checkpoint may hold that only runs when it is unpickled."""
+    """Content of a checkpoint that runs code when it is unpickled."""
 
     def __reduce__(self):
         return (print, ("unpickled",))

@@ -1,4 +1,4 @@
-"""The demo runs the stock commands in order, in its own folder, and explains what went wrong."""
+"""The demo runs the stock commands in order, in its own folder, and explains failures."""
 
 import json
 import os
@@ -21,7 +21,7 @@ NAMES = ["convert", "plan", "train", "predict", "evaluate"]
 
 @pytest.fixture
 def fake(monkeypatch, tmp_path):
-    """Replaces the commands by notes of what was asked; `statuses` holds exit statuses by position, or exceptions."""
+    """Records the commands instead of running them; `statuses` maps a position to an exit status or an exception."""
 
     class Fake:
         folder = tmp_path / "demo"
@@ -68,7 +68,8 @@ def test_the_stock_commands_in_order(fake, capsys):
         "nnunet_mamba convert PH2 -i PH2Dataset -d 501 --test 8",
         "nnUNetv2_plan_and_preprocess -d 501 -c 2d --verify_dataset_integrity -npfp 1 -np 1",
         "nnUNetv2_train 501 2d 0 -tr DAMambaTrainer_demo -device cpu",
-        f"nnUNetv2_predict -d 501 -c 2d -f 0 -tr DAMambaTrainer_demo -i {raw}/imagesTs -o pred -device cpu -npp 1 -nps 1",
+        "nnUNetv2_predict -d 501 -c 2d -f 0 -tr DAMambaTrainer_demo "
+        f"-i {raw}/imagesTs -o pred -device cpu -npp 1 -nps 1",
         f"nnUNetv2_evaluate_simple {raw}/labelsTs pred -l 1 -np 1",
     ]
     printed = capsys.readouterr().out
@@ -101,7 +102,7 @@ def test_a_failing_command_is_named(fake, position, name):
     assert len(fake.commands) == position
 
 
-def test_an_interrupted_demo_continues(fake, capsys):
+def test_an_interrupted_demo_resumes(fake, capsys):
     fake.statuses[3] = KeyboardInterrupt()
     with pytest.raises(KeyboardInterrupt):
         demo.run_demo(fake.folder, "cpu")
@@ -119,11 +120,11 @@ def test_an_interrupted_demo_continues(fake, capsys):
     assert capsys.readouterr().out.count("done before, reused") == 3
 
 
-def test_what_a_broken_conversion_left_is_removed(fake):
+def test_remains_of_a_failed_conversion_are_removed(fake):
     fake.statuses[1] = 1
     with pytest.raises(RuntimeError):
         demo.run_demo(fake.folder, "cpu")
-    left = [fake.folder / place / "Dataset501_PH2" / "left" for place in ("nnUNet_raw", "nnUNet_preprocessed")]
+    left = [fake.folder / parent / "Dataset501_PH2" / "left" for parent in ("nnUNet_raw", "nnUNet_preprocessed")]
     for folder in left:
         folder.mkdir(parents=True)
     fake.statuses.clear()
@@ -165,7 +166,7 @@ def test_scripts_are_found_beside_this_python_not_through_path(monkeypatch):
 
 @pytest.fixture
 def as_script(monkeypatch):
-    """Makes `python` the only console script."""
+    """Lets every command run `python`."""
     monkeypatch.setattr("nnunet_mamba.demo.runner.find_script", lambda name: sys.executable)
 
 
@@ -209,7 +210,7 @@ def test_an_interrupt_stops_the_command_and_its_workers(tmp_path):
         f"p = subprocess.Popen([sys.executable, '-c', {worker!r}]); print(p.pid, flush=True); time.sleep(60)"
     )
     code = (
-        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "  # a background shell ignores it
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "  # a background shell ignores SIGINT
         "import sys; from pathlib import Path; from nnunet_mamba.demo import runner; "
         "runner.find_script = lambda name: sys.executable; runner.GRACE = 0.2; "
         f"runner.run_command(['python', '-c', {command!r}], Path('.'), {{}}, Path('log'))"
@@ -229,11 +230,11 @@ def assert_ends(pid):
             return
         time.sleep(0.1)
     os.kill(pid, signal.SIGKILL)
-    pytest.fail("the worker went on")
+    pytest.fail("the worker is still running")
 
 
 def is_running(pid):
-    """Whether the process runs; one that ended and waits for its parent to ask does not."""
+    """Whether the process runs; a zombie does not."""
     try:
         os.kill(pid, 0)
         with open(f"/proc/{pid}/stat") as file:
@@ -241,4 +242,4 @@ def is_running(pid):
     except ProcessLookupError:
         return False
     except FileNotFoundError:
-        return not os.path.isdir("/proc/self")  # a system without /proc, or gone in between
+        return not os.path.isdir("/proc/self")  # a system without /proc, or the process has just ended

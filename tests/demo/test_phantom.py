@@ -1,4 +1,4 @@
-"""The phantom looks like PH2 to a program, is the same for the same seed, and is too hard for a threshold."""
+"""The phantom has PH2's layout, depends on its seed only, and is too hard for a threshold."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def test_official_layout(tmp_path):
     assert set(files_of(root)) == expected
 
 
-def test_the_seed_decides_every_byte(tmp_path):
+def test_the_seed_determines_every_byte(tmp_path):
     written = [
         files_of(write_phantom(tmp_path / str(number), cases=2, size=(32, 48), seed=seed))
         for number, seed in enumerate((7, 7, 8))
@@ -80,7 +80,7 @@ def test_lesions_are_darker_than_the_skin_close_by(drawn):
         around = np.zeros_like(lesion)
         around[max(rows.min() - 4, 0) : rows.max() + 5, max(columns.min() - 4, 0) : columns.max() + 5] = True
         y, x = np.mgrid[-1:1:96j, -1:1:128j]
-        lit = np.hypot(y, 4 / 3 * x) < 0.9  # away from the dark corners
+        lit = np.hypot(y, 4 / 3 * x) < 0.9  # outside of the dark corners
         skin = around & lit & ~lesion
         assert image[lesion].mean() < image[skin].mean() - 10
 
@@ -92,4 +92,4 @@ def test_thresholds_fail(drawn):
         by_otsu.append(dice(grey < threshold_otsu(grey), lesion))
         by_best.append(max(dice(grey < threshold, lesion) for threshold in range(8, 248, 8)))
     assert np.mean(by_otsu) < 0.5
-    assert np.mean(by_best) < 0.65  # the best threshold of each image, chosen with the truth at hand
+    assert np.mean(by_best) < 0.65  # each image's best threshold, chosen by the truth

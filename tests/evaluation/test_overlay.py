@@ -1,4 +1,4 @@
-"""Outlines are where the masks end, in the colours that the legend names."""
+"""Outlines follow the rims of the masks, in the colours of the legend."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def mask_of(*rows):
         (mask_of("1111", "1122", "1122", "1111"), 1, mask_of("1111", "1111", "1111", "1111")),
         (mask_of("00", "00"), 1, mask_of("00", "00")),
     ],
-    ids=["one pixel", "at the image's end", "all of the image", "two pixels wide", "two labels", "nothing"],
+    ids=["one pixel", "at the image's edge", "whole image", "two pixels wide", "two labels", "empty"],
 )
 def test_outline(mask, thickness, expected):
     assert np.array_equal(outline(mask, thickness), expected == 1)
@@ -43,7 +43,7 @@ def test_overlay_draws_both_outlines_and_nothing_else():
     assert 0.3 < dashes.sum() / outline(prediction).sum() < 0.7
 
 
-def test_where_the_outlines_coincide_both_are_seen():
+def test_both_outlines_are_visible_where_they_coincide():
     mask = np.zeros((20 + 2 * DASH, 60), int)
     mask[4:-4, 4:-4] = 1
     line = overlay(np.zeros((*mask.shape, 3), np.uint8), mask, mask)[4, 4:-4]
@@ -64,14 +64,14 @@ def test_shapes_that_disagree(image, truth, prediction, message):
 
 
 @pytest.mark.parametrize("count, columns, tiles", [(1, 4, (1, 1)), (5, 4, (4, 2)), (6, 3, (3, 2))])
-def test_contact_sheet_has_a_tile_for_each_case(tmp_path, count, columns, tiles):
+def test_contact_sheet_has_a_tile_per_case(tmp_path, count, columns, tiles):
     image = np.full((96, 128, 3), (10, 200, 10), np.uint8)
     truth = np.zeros((96, 128), int)
     truth[20:60, 30:90] = 1
     path = tmp_path / "sheet.png"
     contact_sheet([OverlayCase(image, truth, truth, f"case {n}") for n in range(count)], path, columns)
     sheet = np.asarray(Image.open(path))
-    tile = 2 * np.array([128, 96])  # enlarged twice
+    tile = 2 * np.array([128, 96])  # enlarged by 2
     assert ((np.array(sheet.shape[1::-1]) - 8) // ((*tile, 8, 32)) == tiles).all()  # margin and caption
     green = (sheet == (10, 200, 10)).all(axis=-1).sum()
     assert 0.9 < green / (count * tile.prod()) < 1

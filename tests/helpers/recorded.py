@@ -1,8 +1,9 @@
 """Reads tests/golden: numbers recorded from the published networks, blocks and losses.
 
-A block's file holds its parameters under `state:NAME` (the authors' names), `input0`, ..., `output0`, ... in evaluation mode,
-and `grad_input0`, ..., the gradient of the sum of outputs times `cotangent0`, .... A whole network's parameters are not stored:
-they follow from `published_state`.
+A block's file has its parameters as `state:NAME` (the authors' names), `input0`, ..., its outputs in evaluation mode
+`output0`, ..., and `grad_input0`, ..., the gradients of the sum of outputs times `cotangent0`, .... The parameters of
+whole networks are
+not stored: `published_state` computes them.
 """
 
 import json
@@ -21,7 +22,7 @@ def arrays(name: str) -> dict[str, Tensor]:
 
 
 def listing(network: str) -> dict:
-    """The published state dict's names and shapes, the seed, the input's shape and the stride of the recorded outputs."""
+    """Names and shapes of the published state dict, seed, input shape, and stride of the recorded outputs."""
     return json.loads((FOLDER / f"{network}.json").read_text())
 
 
@@ -30,7 +31,7 @@ def draw(seed: int, index: int, shape) -> np.ndarray:
 
 
 def published_state(network: str) -> dict[str, Tensor]:
-    """The state dict, under the authors' names, that the recorded outputs of a whole network were made with."""
+    """The state dict, in the authors' names, behind a whole network's recorded outputs."""
     recorded = listing(network)
     return {
         name: torch.from_numpy(np.asarray(_value(name, draw(recorded["seed"], index, shape))))

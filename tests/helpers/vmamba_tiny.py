@@ -1,4 +1,4 @@
-"""A state dict with the key names and shapes of VMamba-tiny (VSSM, Liu et al. 2024), filled with random numbers."""
+"""A random state dict with the names and shapes of VMamba-tiny (VSSM, Liu et al. 2024)."""
 
 import torch
 
@@ -6,7 +6,7 @@ DIMS, DEPTHS, STATES, CLASSES = (96, 192, 384, 768), (2, 2, 9, 2), 16, 1000
 
 
 def shapes():
-    """(name, shape) of each entry."""
+    """Yields (name, shape) of each entry."""
     yield "patch_embed.proj.weight", (DIMS[0], 3, 4, 4)
     for name in ("proj.bias", "norm.weight", "norm.bias"):
         yield f"patch_embed.{name}", (DIMS[0],)

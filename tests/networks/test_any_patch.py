@@ -1,4 +1,4 @@
-"""Any patch that nnU-Net plans for 2-D, any channels and classes, a batch of one: every network trains and predicts on it."""
+"""Every network trains and predicts on any 2-D patch that nnU-Net may plan, for any channels and classes."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ NETWORKS = {
     "SliceMambaSupernet": lambda channels, classes, size: SliceMambaSupernet(channels, classes, **SMALL),
 }
 CORNERS = [
-    ((16, 16), 1, 1),  # a bottleneck of one pixel, and a batch of one: nothing to take a variance of
+    ((16, 16), 1, 1),  # a bottleneck of one pixel and a batch of one: no variance
     ((16, 17), 8, 20),
     ((17, 33), 3, 2),
     ((16, 640), 1, 2),
@@ -24,7 +24,7 @@ CORNERS = [
 
 
 def drawn(count):
-    """Sizes that are mostly small, from all of 16 to 640 and of odd proportions, none known beforehand to fit."""
+    """Random sizes of odd proportions between 16 and 640, mostly small."""
     generator = np.random.default_rng(7)
     for _ in range(count):
         long = int(16 * 40 ** generator.uniform(0, 1) ** 2)
@@ -36,7 +36,7 @@ def drawn(count):
 PATCHES = [*CORNERS, *drawn(8)]
 
 
-def test_the_drawn_patches_are_what_they_are_for():
+def test_the_patches_cover_what_they_should():
     sizes = [size for size, _, _ in PATCHES]
     assert min(map(min, sizes)) == 16 and max(map(max, sizes)) == 640
     assert sum(size[0] % 32 != 0 and size[1] % 32 != 0 for size in sizes) >= 5
@@ -45,7 +45,7 @@ def test_the_drawn_patches_are_what_they_are_for():
 
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize(("size", "channels", "classes"), PATCHES, ids=str)
-def test_one_image_is_trained_on_and_predicted(name, size, channels, classes):
+def test_training_and_prediction_on_one_image(name, size, channels, classes):
     torch.manual_seed(0)
     network = NETWORKS[name](channels, classes, size)
     x = torch.randn(1, channels, *size)
@@ -72,7 +72,7 @@ def test_the_largest_patch(name):
     assert logits.shape == (1, 2, 640, 640) and logits.isfinite().all()
 
 
-def test_slicemamba_as_published_on_the_smallest_patch():
+def test_full_size_slicemamba_on_the_smallest_patch():
     network = SliceMamba(2, 3)
     network(torch.randn(1, 2, 16, 23)).square().mean().backward()
     assert all(weight.grad.isfinite().all() for weight in network.parameters())
@@ -82,7 +82,7 @@ def test_slicemamba_as_published_on_the_smallest_patch():
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("kind", ["noise", "constant"])
 def test_activations_of_a_million_in_half_precision(name, dtype, kind):
-    """A constant image becomes its rounding errors times 1e8 in nnU-Net's z-score."""
+    """nnU-Net's z-score turns a constant image into its rounding errors times 1e8."""
     torch.manual_seed(0)
     network = NETWORKS[name](3, 2, (40, 48))
     x = 1e6 * (torch.randn(2, 3, 40, 48) if kind == "noise" else torch.ones(2, 3, 40, 48))
@@ -101,7 +101,7 @@ def test_activations_of_a_million_in_half_precision(name, dtype, kind):
     assert all(buffer.isfinite().all() for buffer in network.buffers())
 
 
-def test_only_half_precision_limits_an_image():
+def test_only_float16_clamps_an_image():
     network = SliceMamba(1, 1, **SMALL).eval()
     network.embedding.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].abs().max().item()))
     for dtype, largest in ((torch.float16, 1e4), (torch.bfloat16, 1e6), (None, 1e6)):

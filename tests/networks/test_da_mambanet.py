@@ -1,4 +1,4 @@
-"""DA-MambaNet: the published numbers, any size, channels and classes, and the errors."""
+"""DA-MambaNet: the published numbers; any size, channels and classes; errors."""
 
 import pytest
 import torch
@@ -20,13 +20,13 @@ def test_whole_network_equals_the_published_one():
         torch.testing.assert_close(output[..., ::stride, ::stride], numbers[f"output{i}"], rtol=1e-3, atol=1e-3)
 
 
-def test_parameters_are_as_many_as_published():
+def test_parameter_count_is_the_published_one():
     count = sum(parameter.numel() for parameter in DAMambaNet(3, 1, (192, 256)).parameters())
     assert count == listing("da_mambanet")["parameters"] == 5_834_124
 
 
 def test_multiply_adds():
-    """The decoder's 3x3 convolutions are 2.26 G of them."""
+    """2.26 G of them are in the decoder's 3x3 convolutions."""
     assert multiply_adds(DAMambaNet(3, 1, (192, 256)), 1, 3, 192, 256) == 3_499_392_384
 
 
@@ -43,7 +43,7 @@ def test_any_size_channels_and_classes(size, channels, classes):
         assert parameter.grad is None or parameter.grad.isfinite().all(), name
 
 
-def test_final_is_the_sum_and_alone_without_deep_supervision():
+def test_final_is_the_sum_and_the_only_output_without_deep_supervision():
     network = DAMambaNet(3, 2, (40, 64)).eval()
     x = torch.randn(1, 3, 40, 64)
     final, decoder, layer = network(x)
@@ -68,13 +68,13 @@ def test_output_may_be_changed_in_place():
 
 
 @pytest.mark.parametrize("size", [(15, 64), (64, 8), (64,), (32, 32, 32)], ids=str)
-def test_built_for_a_size_below_16_or_not_2d(size):
+def test_input_size_below_16_or_not_2d(size):
     with pytest.raises(ValueError, match=r"DAMambaNet: got input_size .* wanted \(H, W\) of at least 16"):
         DAMambaNet(3, 1, size)
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 64, 32), (1, 1, 32, 64), (3, 32, 64)], ids=str)
-def test_fed_another_size_than_built_for(shape):
+def test_input_of_another_size(shape):
     with pytest.raises(ValueError, match=r"got an input of shape .* wanted \(B, 3, 32, 64\)"):
         DAMambaNet(3, 1, (32, 64))(torch.zeros(shape))
 
@@ -98,6 +98,6 @@ def test_published_weights_must_fit_entry_by_entry(change, message):
         load_published_state_dict(DAMambaNet(3, 1, (192, 256)), state)
 
 
-def test_published_weights_of_no_network_of_ours():
+def test_published_weights_for_another_network():
     with pytest.raises(ValueError, match="got Linear, wanted one of DAMambaNet"):
         load_published_state_dict(torch.nn.Linear(1, 1), {})

@@ -1,4 +1,4 @@
-"""DermoMamba: the published numbers, any size, channels and classes, deep supervision, and the errors."""
+"""DermoMamba: the published numbers; any size, channels and classes; deep supervision; errors."""
 
 import pytest
 import torch
@@ -19,13 +19,13 @@ def test_whole_network_equals_the_published_one():
     torch.testing.assert_close(output[..., ::stride, ::stride], numbers["output0"], rtol=1e-3, atol=1e-3)
 
 
-def test_parameters_are_as_many_as_published():
+def test_parameter_count_is_the_published_one():
     count = sum(parameter.numel() for parameter in DermoMamba(3, 1, (192, 256)).parameters())
     assert count == listing("dermomamba")["parameters"] == 4_953_425
 
 
 def test_multiply_adds():
-    """The paper speaks of less than 1 G; the decoder's five 3x3 convolutions alone are 1.13 G."""
+    """The paper says less than 1 G, but the decoder's five 3x3 convolutions already take 1.13 G."""
     assert multiply_adds(DermoMamba(3, 1, (192, 256)), 1, 3, 192, 256) == 3_468_493_952
 
 
@@ -45,7 +45,7 @@ def test_any_size_channels_and_classes(size, channels, classes, deep_supervision
 
 
 def test_weights_trained_with_deep_supervision_predict_without():
-    """nnU-Net loads them strictly into a network that it builds without."""
+    """nnU-Net loads them strictly into a network without the deeper heads."""
     trained = DermoMamba(1, 2, (40, 64), deep_supervision=True).eval()
     plain = DermoMamba(1, 2, (40, 64)).eval()
     state = trained.state_dict()
@@ -74,13 +74,13 @@ def test_output_may_be_changed_in_place():
 
 
 @pytest.mark.parametrize("size", [(15, 64), (64, 8), (64,), (32, 32, 32)], ids=str)
-def test_built_for_a_size_below_16_or_not_2d(size):
+def test_input_size_below_16_or_not_2d(size):
     with pytest.raises(ValueError, match=r"DermoMamba: got input_size .* wanted \(H, W\) of at least 16"):
         DermoMamba(3, 1, size)
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 64, 32), (1, 1, 32, 64), (3, 32, 64)], ids=str)
-def test_fed_another_size_than_built_for(shape):
+def test_input_of_another_size(shape):
     with pytest.raises(ValueError, match=r"got an input of shape .* wanted \(B, 3, 32, 64\)"):
         DermoMamba(3, 1, (32, 64))(torch.zeros(shape))
 

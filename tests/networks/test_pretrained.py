@@ -1,4 +1,4 @@
-"""nnU-Net's -pretrained_weights: everything but the layers that name classes goes over to another data set."""
+"""nnU-Net's -pretrained_weights transfers everything but the segmentation layers to another data set."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ NETWORKS = {
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_weights_go_over_to_other_classes(name, tmp_path):
+def test_weights_transfer_to_other_classes(name, tmp_path):
     source, network = NETWORKS[name](2), NETWORKS[name](5)
     torch.save({"network_weights": source.state_dict()}, tmp_path / "checkpoint.pth")
     load_pretrained_weights(network, str(tmp_path / "checkpoint.pth"))

@@ -1,4 +1,4 @@
-"""SliceMamba: the published numbers, any size, channels and classes, and the errors."""
+"""SliceMamba: the published numbers; any size, channels and classes; slicing; errors."""
 
 import json
 
@@ -45,7 +45,7 @@ def test_any_size_channels_and_classes(size, channels, classes):
     assert all(parameter.grad.isfinite().all() for parameter in network.parameters())
 
 
-def test_slicing_decides_the_walk_and_nothing_else():
+def test_slicing_changes_the_walk_only():
     networks = [SliceMamba(1, 1, [slices] * 8, **SMALL).eval() for slices in ((2, 2), (4, 4))]
     weights = {name: tensor for name, tensor in networks[0].state_dict().items() if not name.endswith("_extra_state")}
     networks[1].load_state_dict(weights, strict=False)
@@ -53,7 +53,7 @@ def test_slicing_decides_the_walk_and_nothing_else():
     assert not torch.equal(*(network(x) for network in networks))
 
 
-def test_slicing_goes_with_the_weights():
+def test_state_dict_includes_the_slicing():
     slicing = [(2, 2), (2, 4), (4, 2), (4, 4)] * 2
     source, network = SliceMamba(1, 1, slicing, **SMALL).eval(), SliceMamba(1, 1, **SMALL).eval()
     network.load_state_dict(source.state_dict())
@@ -66,7 +66,7 @@ def test_slicing_goes_with_the_weights():
         network.set_slicing(slicing[:7])
 
 
-def test_stochastic_depth_is_for_training_alone():
+def test_stochastic_depth_is_for_training_only():
     torch.manual_seed(0)
     network = SliceMamba(1, 1, drop_path=0.9, **SMALL)
     x = torch.randn(2, 1, 32, 32)

@@ -1,4 +1,4 @@
-"""VMamba's weights in SliceMamba: a state dict with VMamba-tiny's key names and shapes, made here."""
+"""VMamba's weights in SliceMamba, with a generated state dict of VMamba-tiny's names and shapes."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from helpers.vmamba_tiny import state_dict
 from nnunet_mamba.networks import SliceMamba, SliceMambaSupernet
 from nnunet_mamba.networks.vmamba import import_vmamba
 
-SKIPPED = {"norm.weight", "norm.bias", "head.weight", "head.bias"}  # of the classifier
+SKIPPED = {"norm.weight", "norm.bias", "head.weight", "head.bias"}  # the classifier
 
 
 @pytest.fixture(scope="module")
@@ -15,7 +15,7 @@ def vmamba():
     return state_dict()
 
 
-def test_encoder_and_mirrored_decoder_begin_with_vmamba(vmamba):
+def test_vmamba_initialises_the_encoder_and_the_mirrored_decoder(vmamba):
     network = SliceMamba(3, 2)
     done = import_vmamba(network, vmamba)
     assert set(done.skipped) == SKIPPED and set(done.used) == set(vmamba) - SKIPPED
@@ -33,7 +33,7 @@ def test_encoder_and_mirrored_decoder_begin_with_vmamba(vmamba):
     assert {name.split(".")[0] for name in done.missing} == {"expanding", "final_expanding", "head"}
 
 
-def test_every_choice_of_a_supernet_begins_so(vmamba):
+def test_vmamba_initialises_every_choice_of_a_supernet(vmamba):
     network = SliceMambaSupernet(3, 2)
     done = import_vmamba(network, vmamba)
     name = "layers.3.blocks.1.ln_1.weight"
@@ -46,7 +46,7 @@ def test_every_choice_of_a_supernet_begins_so(vmamba):
 
 @pytest.mark.parametrize("channels", [1, 4])
 def test_images_of_other_channels(vmamba, channels):
-    """One channel is seen as three equal ones; of four nothing is known."""
+    """One channel is treated like three equal ones; four channels start at random."""
     network, coloured = SliceMamba(channels, 2), SliceMamba(3, 2)
     done = import_vmamba(network, vmamba)
     import_vmamba(coloured, vmamba)

@@ -59,7 +59,7 @@ def test_a_generation_comes_from_the_best_before_it(whole):
 
 
 def is_bred(candidate, parents):
-    """Mutants differ from a parent in about a tenth of the blocks; crossovers take each block from one of two parents."""
+    """Mutants change about a tenth of a parent's blocks; crossovers take each block from one of two parents."""
     if min(sum(a != b for a, b in zip(candidate, parent)) for parent in parents) <= 8:
         return True
     return any(

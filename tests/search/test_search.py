@@ -56,7 +56,7 @@ FEW = ("--population", "12", "--generations", "3", "--parents", "3", "--mutants"
 
 @pytest.fixture(scope="module")
 def nnunet(tmp_path_factory):
-    """An environment with data set 8: grey images of a brighter band, preprocessed and planned for a small SliceMamba."""
+    """An environment with data set 8, grey images of a brighter band, planned for a small SliceMamba, preprocessed."""
     home = tmp_path_factory.mktemp("nnunet")
     environment = os.environ | {
         "nnUNet_raw": str(home / "raw"),
@@ -193,7 +193,8 @@ def test_the_training_takes_the_slicing_and_its_checkpoint_needs_no_other_file(n
     (fold(nnunet) / "slicing.json").rename(other)
     try:
         run(nnunet, "nnUNetv2_predict", "-d", "8", "-c", "2d", "-f", "0", "-tr", trainer, "-i", images,
-            "-o", str(tmp_path), "-device", "cpu", "-npp", "1", "-nps", "1", "--disable_tta", "--save_probabilities")  # fmt: skip
+            "-o", str(tmp_path),
+            "-device", "cpu", "-npp", "1", "-nps", "1", "--disable_tta", "--save_probabilities")  # fmt: skip
     finally:
         other.rename(fold(nnunet) / "slicing.json")
     from nnunet_mamba.networks import SliceMamba
