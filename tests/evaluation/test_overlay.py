@@ -72,7 +72,7 @@ def test_contact_sheet_has_a_tile_per_case(tmp_path, count, columns, tiles):
     contact_sheet([OverlayCase(image, truth, truth, f"case {n}") for n in range(count)], path, columns)
     sheet = np.asarray(Image.open(path))
     tile = 2 * np.array([128, 96])  # enlarged by 2
-    assert ((np.array(sheet.shape[1::-1]) - 8) // ((*tile, 8, 32)) == tiles).all()  # margin and caption
+    assert ((np.array(sheet.shape[1::-1]) - 8) // (tile + np.array([8, 32])) == tiles).all()  # margin and caption
     green = (sheet == (10, 200, 10)).all(axis=-1).sum()
     assert 0.9 < green / (count * tile.prod()) < 1
 
