@@ -1,13 +1,15 @@
 # make demo: trains and tests DA-MambaNet on synthetic skin images, in a few minutes, with or without a GPU
 # make test: runs the tests
-# make clean: removes what these two made
+# make lint: checks format, rules and types
+# make clean: removes what these made
 # Everything is installed into .venv; PYTHON names the Python that makes it.
 
 PYTHON ?= python3
 VENV ?= .venv
 INSTALLED = $(VENV)/.installed
+TYPED = build/typed
 
-.PHONY: demo test clean
+.PHONY: demo test lint install clean
 
 demo: $(INSTALLED)
 	$(VENV)/bin/nnunet_mamba demo
@@ -15,13 +17,23 @@ demo: $(INSTALLED)
 test: $(INSTALLED)
 	$(VENV)/bin/python -m pytest -q --numprocesses 2 --dist loadfile
 
-# editable: the sources are used as they are, so only a change of these files asks for a new install
+# mypy sees the package as it is installed, with trainers/ and dataset_conversion/ inside
+lint: $(INSTALLED)
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	rm -rf $(TYPED)/nnunet_mamba && mkdir -p $(TYPED)/nnunet_mamba
+	ln -s $(CURDIR)/nnunet_mamba/* $(CURDIR)/trainers $(CURDIR)/dataset_conversion $(TYPED)/nnunet_mamba
+	cd $(TYPED) && $(abspath $(VENV))/bin/mypy --config-file $(CURDIR)/pyproject.toml
+
+install: $(INSTALLED)
+
+# editable: the sources are used as they are, so only a change of these files needs a new install
 $(INSTALLED): setup.cfg setup.py pyproject.toml nnunet_mamba.pth
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing nnunet_mamba with torch and nnU-Net into $(VENV): a few minutes, several GB"
-	$(VENV)/bin/python -m pip install --editable ".[test]"
+	$(VENV)/bin/python -m pip install --editable ".[test,lint]"
 	touch $@
 
 clean:
-	rm -rf $(VENV) nnunet_mamba_demo build dist .pytest_cache *.egg-info
+	rm -rf $(VENV) .venv-3.10 nnunet_mamba_demo build dist .pytest_cache .ruff_cache *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
