@@ -4,15 +4,14 @@ import json
 from pathlib import Path
 
 import numpy as np
-import torch
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from nnunet_mamba.networks import SliceMambaSupernet
-from nnunet_mamba.networks.slicemamba import DEFAULT_SLICES
+from nnunet_mamba.networks.slicemamba import DEFAULT_SLICES, SliceMambaSupernet
 from nnunet_mamba.search.cases import SEARCH_CASES_FILE, search_cases
-from nnunet_mamba.trainers.slice_mamba_trainer import SliceMambaRecipe, sizes_in_plans
+from nnunet_mamba.trainers.sizes_in_plans import sizes_in_plans
+from nnunet_mamba.trainers.slice_mamba_trainer import SliceMambaRecipe
 
 
 class SliceMambaSupernetTrainer(SliceMambaRecipe):
@@ -23,16 +22,7 @@ class SliceMambaSupernetTrainer(SliceMambaRecipe):
     the checkpoints lists them.
     """
 
-    def __init__(
-        self,
-        plans: dict,
-        configuration: str,
-        fold: int,
-        dataset_json: dict,
-        device: torch.device = torch.device("cuda"),
-    ):
-        super().__init__(plans, configuration, fold, dataset_json, device)
-        self.path_seed = 0
+    path_seed = 0
 
     @staticmethod
     def build_network_architecture(
@@ -42,7 +32,8 @@ class SliceMambaSupernetTrainer(SliceMambaRecipe):
         num_output_channels: int,
         enable_deep_supervision: bool = False,
     ) -> nn.Module:
-        return SliceMambaSupernet(num_input_channels, num_output_channels, **sizes_in_plans(configuration_manager))
+        sizes = sizes_in_plans(configuration_manager, "slicemamba_supernet")
+        return SliceMambaSupernet(num_input_channels, num_output_channels, **sizes)
 
     def _do_i_compile(self) -> bool:
         """Never: nearly every iteration takes a path of its own, which would have to be compiled."""
@@ -90,48 +81,3 @@ class SliceMambaSupernetTrainer(SliceMambaRecipe):
     def _draw_path(self) -> None:
         network = self.bare_network
         network.set_path(self._paths.integers(len(network.choices), size=len(network.places)))
-
-
-class SliceMambaSupernetTrainer_5epochs(SliceMambaSupernetTrainer):
-    """SliceMambaSupernetTrainer for 5 epochs."""
-
-    def __init__(
-        self,
-        plans: dict,
-        configuration: str,
-        fold: int,
-        dataset_json: dict,
-        device: torch.device = torch.device("cuda"),
-    ):
-        super().__init__(plans, configuration, fold, dataset_json, device)
-        self.num_epochs = 5
-
-
-class SliceMambaSupernetTrainer_50epochs(SliceMambaSupernetTrainer):
-    """SliceMambaSupernetTrainer for 50 epochs."""
-
-    def __init__(
-        self,
-        plans: dict,
-        configuration: str,
-        fold: int,
-        dataset_json: dict,
-        device: torch.device = torch.device("cuda"),
-    ):
-        super().__init__(plans, configuration, fold, dataset_json, device)
-        self.num_epochs = 50
-
-
-class SliceMambaSupernetTrainer_250epochs(SliceMambaSupernetTrainer):
-    """SliceMambaSupernetTrainer for 250 epochs."""
-
-    def __init__(
-        self,
-        plans: dict,
-        configuration: str,
-        fold: int,
-        dataset_json: dict,
-        device: torch.device = torch.device("cuda"),
-    ):
-        super().__init__(plans, configuration, fold, dataset_json, device)
-        self.num_epochs = 250

@@ -1,20 +1,22 @@
 """SliceMambaTrainer: SliceMamba with the slicing that a search found, its authors' recipe, everything else nnU-Net's."""
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
+from nnunetv2.training.loss.compound_losses import DC_and_BCE_loss, DC_and_CE_loss
+from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
+from torch.nn import Parameter
 from torch.optim import AdamW, Optimizer
 
-from nnunet_mamba.networks import SliceMamba
+from nnunet_mamba.networks.slicemamba import SliceMamba
 from nnunet_mamba.search.result import SLICING_FILE, read_slicing
 from nnunet_mamba.trainers.cosine import CosineOfEpoch
 from nnunet_mamba.trainers.joined_batch import JoinedLoss
 from nnunet_mamba.trainers.mamba_trainer import MambaTrainer
-
-SIZES_IN_PLANS = "slicemamba"  # an entry of a configuration, which nnU-Net's own trainers do not see
-SIZES = ("dims", "depths", "depths_decoder")
+from nnunet_mamba.trainers.sizes_in_plans import sizes_in_plans
 
 
 class SliceMambaRecipe(MambaTrainer):
@@ -25,28 +27,35 @@ class SliceMambaRecipe(MambaTrainer):
     began; here it falls once, over the whole training.
     """
 
-    def __init__(
-        self,
-        plans: dict,
-        configuration: str,
-        fold: int,
-        dataset_json: dict,
-        device: torch.device = torch.device("cuda"),
-    ):
-        super().__init__(plans, configuration, fold, dataset_json, device)
-        self.enable_deep_supervision = False
-        self.initial_lr = 1e-3
-        self.final_lr = 1e-5
-        self.weight_decay = 1e-2
+    enable_deep_supervision = False
+    initial_lr = 1e-3
+    final_lr = 1e-5
+    weight_decay = 1e-2
+
+    @staticmethod
+    def build_loss(
+        batch_dice: bool = True, ignore_label: int | None = None, has_regions: bool = False, ddp: bool = False
+    ) -> nn.Module:
+        """nnU-Net's own loss, as its trainer builds it."""
+        dice = {"batch_dice": batch_dice, "smooth": 1e-5, "do_bg": has_regions, "ddp": ddp}
+        if has_regions:
+            ignores = ignore_label is not None
+            return DC_and_BCE_loss({}, dice, use_ignore_label=ignores, dice_class=MemoryEfficientSoftDiceLoss)
+        return DC_and_CE_loss(dice, {}, ignore_label=ignore_label, dice_class=MemoryEfficientSoftDiceLoss)
 
     def _build_loss(self) -> nn.Module:
-        loss = super()._build_loss()
-        if self.is_ddp:
-            return JoinedLoss(loss, self.configuration_manager.batch_dice, self.label_manager.ignore_label)
-        return loss
+        batch_dice, labels = self.configuration_manager.batch_dice, self.label_manager
+        loss = self.build_loss(batch_dice, labels.ignore_label, labels.has_regions, self.is_ddp)
+        if self._do_i_compile():
+            loss.dc = torch.compile(loss.dc)
+        return JoinedLoss(loss, batch_dice, labels.ignore_label) if self.is_ddp else loss
+
+    @staticmethod
+    def build_optimizer(parameters: Iterable[Parameter], initial_lr: float, weight_decay: float) -> Optimizer:
+        return AdamW(parameters, initial_lr, weight_decay=weight_decay)
 
     def configure_optimizers(self) -> tuple[Optimizer, CosineOfEpoch]:
-        optimizer = AdamW(self.network.parameters(), self.initial_lr, weight_decay=self.weight_decay)
+        optimizer = self.build_optimizer(self.network.parameters(), self.initial_lr, self.weight_decay)
         return optimizer, CosineOfEpoch(optimizer, self.initial_lr, self.final_lr, self.num_epochs)
 
 
@@ -58,16 +67,7 @@ class SliceMambaTrainer(SliceMambaRecipe):
     Plans may ask for a network of another size: `nnunet_mamba plan --network slicemamba --dims ...` writes such plans.
     """
 
-    def __init__(
-        self,
-        plans: dict,
-        configuration: str,
-        fold: int,
-        dataset_json: dict,
-        device: torch.device = torch.device("cuda"),
-    ):
-        super().__init__(plans, configuration, fold, dataset_json, device)
-        self.slicing = None  # a pair (h, w) for each block; None: as searched
+    slicing: Sequence[Sequence[int]] | None = None  # a pair (h, w) per block; None: as searched
 
     @staticmethod
     def build_network_architecture(
@@ -77,7 +77,9 @@ class SliceMambaTrainer(SliceMambaRecipe):
         num_output_channels: int,
         enable_deep_supervision: bool = False,
     ) -> nn.Module:
-        return SliceMamba(num_input_channels, num_output_channels, **sizes_in_plans(configuration_manager))
+        return SliceMamba(
+            num_input_channels, num_output_channels, **sizes_in_plans(configuration_manager, "slicemamba")
+        )
 
     def initialize(self) -> None:
         super().initialize()
@@ -120,60 +122,3 @@ class SliceMambaTrainer(SliceMambaRecipe):
         slicing = read_slicing(found[0], len(self.bare_network.slicing))
         self.print_to_log_file(f"Slicing from {found[0]}: {slicing}")
         return slicing
-
-
-def sizes_in_plans(configuration_manager: ConfigurationManager) -> dict:
-    """`dims`, `depths` and `depths_decoder` that the plans' configuration asks for; the others are as published.
-
-    Raises:
-        ValueError: it asks for anything else.
-    """
-    sizes = configuration_manager.configuration.get(SIZES_IN_PLANS, {})
-    if unknown := set(sizes) - set(SIZES):
-        raise ValueError(f"plans, {SIZES_IN_PLANS}: got {', '.join(sorted(unknown))}, wanted any of {', '.join(SIZES)}")
-    return sizes
-
-
-class SliceMambaTrainer_5epochs(SliceMambaTrainer):
-    """SliceMambaTrainer for 5 epochs."""
-
-    def __init__(
-        self,
-        plans: dict,
-        configuration: str,
-        fold: int,
-        dataset_json: dict,
-        device: torch.device = torch.device("cuda"),
-    ):
-        super().__init__(plans, configuration, fold, dataset_json, device)
-        self.num_epochs = 5
-
-
-class SliceMambaTrainer_50epochs(SliceMambaTrainer):
-    """SliceMambaTrainer for 50 epochs."""
-
-    def __init__(
-        self,
-        plans: dict,
-        configuration: str,
-        fold: int,
-        dataset_json: dict,
-        device: torch.device = torch.device("cuda"),
-    ):
-        super().__init__(plans, configuration, fold, dataset_json, device)
-        self.num_epochs = 50
-
-
-class SliceMambaTrainer_250epochs(SliceMambaTrainer):
-    """SliceMambaTrainer for 250 epochs."""
-
-    def __init__(
-        self,
-        plans: dict,
-        configuration: str,
-        fold: int,
-        dataset_json: dict,
-        device: torch.device = torch.device("cuda"),
-    ):
-        super().__init__(plans, configuration, fold, dataset_json, device)
-        self.num_epochs = 250

@@ -4,6 +4,8 @@ import argparse
 import os
 from pathlib import Path
 
+from nnunet_mamba import catalogue
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to read and for which network to write."""
@@ -15,9 +17,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o", dest="output", required=True, metavar="OUT", help="file to write, for -pretrained_weights OUT"
     )
     parser.add_argument("--in-channels", type=int, default=3, metavar="N", help="channels of the images (default: 3)")
-    parser.add_argument(
-        "--supernet", action="store_true", help="for SliceMambaSupernetTrainer instead of SliceMambaTrainer"
-    )
+    supernet = catalogue.network("slicemamba_supernet")
+    parser.add_argument("--supernet", action="store_true", help=f"for {supernet.trainer} instead of {supernet.finds}")
 
 
 def run(args: argparse.Namespace) -> None:

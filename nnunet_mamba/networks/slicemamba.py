@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import accumulate
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from nnunet_mamba.blocks.patches import PatchEmbedding, PatchExpanding, PatchMerging
 from nnunet_mamba.blocks.slice_scan import S3Block
 from nnunet_mamba.networks.input_size import check_channels, padded, padded_size
+from nnunet_mamba.networks.published import Names
 
 SLICES = ((2, 2), (2, 4), (4, 2), (4, 4))  # (h, w) that the paper's search chooses from, a pair for every block
 DEFAULT_SLICES = (4, 4)
@@ -34,6 +36,8 @@ class SliceMamba(nn.Module):
         ValueError: `slicing` is not a pair of positive integers for each block, `dims` do not double, `dims` or depths differ in
             length, or an input is not of the channels built for.
     """
+
+    published_names: ClassVar[Names]
 
     def __init__(
         self,
@@ -214,3 +218,19 @@ def _initialise(module: nn.Module) -> None:
         nn.init.trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+
+
+SliceMamba.published_names = (
+    (r"^smunet\.", ""),
+    (r"\bself_attention\.", "scan."),
+    (r"\bln_1\.", "norm."),
+    (r"^patch_embed\.proj\.", "embedding.projection."),
+    (r"^patch_embed\.", "embedding."),
+    (r"^layers\.(\d)\.blocks\.", r"encoder.\1."),
+    (r"^layers\.(\d)\.downsample\.", r"merging.\1."),
+    (r"^layers_up\.(\d)\.blocks\.", r"decoder.\1."),
+    (r"^layers_up\.(\d)\.upsample\.", lambda m: f"expanding.{int(m[1]) - 1}."),
+    (r"^final_up\.", "final_expanding."),
+    (r"^final_conv\.", "head.seg_layers."),
+)
+SliceMambaSupernet.published_names = ()

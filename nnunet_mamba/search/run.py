@@ -15,7 +15,7 @@ from nnunetv2.utilities.file_path_utilities import get_output_folder
 from optuna.trial import FrozenTrial, Trial, TrialState
 from tqdm import tqdm
 
-from nnunet_mamba import __version__
+from nnunet_mamba import __version__, catalogue
 from nnunet_mamba.search.evolution import Evolution, EvolutionSampler, candidate_of, was_drawn_before
 from nnunet_mamba.search.judge import Judge
 from nnunet_mamba.search.plot import plot_search
@@ -23,6 +23,7 @@ from nnunet_mamba.search.result import read_result, write_result
 from nnunet_mamba.search.study import explained_where_lost, finished, open_storage, open_study, without_password
 from nnunet_mamba.search.supernet import TrainedSupernet, load_supernet
 
+SUPERNET = catalogue.network("slicemamba_supernet")
 STUDY_FILE, PLOT_FILE = "search.db", "search.png"
 HOPELESS = 5  # failures without a single success after which a search gives up
 
@@ -34,7 +35,7 @@ class Search(NamedTuple):
     fold: int | str
     configuration: str = "2d"
     plans: str = "nnUNetPlans"
-    trainer: str = "SliceMambaSupernetTrainer"
+    trainer: str = SUPERNET.trainer
     checkpoint: str = "checkpoint_final.pth"
     device: str = "auto"
     storage: str | None = None
@@ -173,7 +174,7 @@ def _report(result: dict, file: Path, before: dict | None) -> None:
         print(
             f"the slicing of a search with fitness {before['fitness']:.4f} before is replaced; its own storage still has it"
         )
-    print(f"written: {file} and {PLOT_FILE} beside it; SliceMambaTrainer takes the slicing from there")
+    print(f"written: {file} and {PLOT_FILE} beside it; {SUPERNET.finds} takes the slicing from there")
 
 
 def _dataset_name(dataset: str) -> str:

@@ -99,5 +99,5 @@ def test_published_weights_must_fit_entry_by_entry(change, message):
 
 
 def test_published_weights_of_no_network_of_ours():
-    with pytest.raises(ValueError, match="got Linear, wanted one of DAMambaNet"):
+    with pytest.raises(ValueError, match="got Linear, wanted a network of nnunet_mamba.networks"):
         load_published_state_dict(torch.nn.Linear(1, 1), {})

@@ -11,11 +11,11 @@ import pytest
 from nnunetv2.training.logging.nnunet_logger import MetaLogger
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
-from nnunet_mamba.ext import nnunet_mamba_trainers
+from nnunet_mamba import catalogue, trainers
 
 VERSION = importlib.metadata.version("nnunetv2")
-TRAINERS = [getattr(nnunet_mamba_trainers, name) for name in nnunet_mamba_trainers.__all__]
-# parameters behind self, as in nnU-Net 2.8.0 and 2.8.1
+TRAINERS = [getattr(trainers, entry.trainer + ending) for entry in catalogue.entries() for ending in ("", "_7epochs")]
+# parameters after self, as in nnU-Net 2.8.0 and 2.8.1
 METHODS = {
     "__init__": "plans configuration fold dataset_json device",
     "initialize": "",

@@ -13,12 +13,12 @@ import pytest
 import torch
 
 from helpers import tiny_nnunet
-from nnunet_mamba.ext import nnunet_mamba_trainers
+from nnunet_mamba import catalogue, trainers
 from nnunet_mamba.trainers import one_training
 from nnunet_mamba.trainers.robust_trainer import RobustTrainer
 
 
-class ShortTrainer(nnunet_mamba_trainers.nnUNetTrainerASFM):
+class ShortTrainer(trainers.nnUNetTrainerASFM):
     """Two epochs of three iterations on a tiny U-Net."""
 
     def __init__(self, plans, configuration, fold, dataset_json, device):
@@ -28,9 +28,7 @@ class ShortTrainer(nnunet_mamba_trainers.nnUNetTrainerASFM):
 
 
 def test_every_trainer_is_a_robust_one():
-    assert all(
-        issubclass(getattr(nnunet_mamba_trainers, name), RobustTrainer) for name in nnunet_mamba_trainers.__all__
-    )
+    assert all(issubclass(getattr(trainers, entry.trainer), RobustTrainer) for entry in catalogue.entries())
 
 
 @pytest.fixture

@@ -8,17 +8,10 @@ import pytest
 import torch
 
 from helpers import tiny_nnunet
-from nnunet_mamba.ext import nnunet_mamba_trainers
+from helpers.trainer_steps import TRAINERS
+from nnunet_mamba import trainers
 from nnunet_mamba.losses import ASFMLoss, GuideFusionLoss
 
-TRAINERS = [
-    "DAMambaTrainer",
-    "DermoMambaTrainer",
-    "SliceMambaTrainer",
-    "SliceMambaSupernetTrainer",
-    "nnUNetTrainerASFM",
-    "nnUNetTrainerGuideFusion",
-]
 GOOD, NAN, INFINITE = 0.0, float("nan"), float("inf")
 
 
@@ -36,7 +29,7 @@ def environment(tmp_path_factory):
 def make(environment):
     def trainer(name, scaler=False):
         torch.manual_seed(0)
-        trainer = tiny_nnunet.trainer(getattr(nnunet_mamba_trainers, name), environment)
+        trainer = tiny_nnunet.trainer(getattr(trainers, name), environment)
         trainer.initialize()
         if scaler:
             trainer.grad_scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
@@ -46,7 +39,7 @@ def make(environment):
     return trainer
 
 
-class SmallTrainer(nnunet_mamba_trainers.nnUNetTrainerASFM):
+class SmallTrainer(trainers.nnUNetTrainerASFM):
     """With a network that keeps running statistics and is compiled in a moment."""
 
     @staticmethod

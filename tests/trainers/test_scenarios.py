@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from helpers.nnunet_home import MODULES, read_volume, short
+from helpers.nnunet_home import TRAINERS, read_volume, short
 from helpers.nnunet_scenarios import CASES, DATASET
 
 FOLDS = range(5)
@@ -116,7 +116,7 @@ def test_evaluation_counts_what_is_labelled(course):
 
 
 @pytest.mark.parametrize("scenario", PAIRS)
-@pytest.mark.parametrize("trainer", MODULES)
+@pytest.mark.parametrize("trainer", TRAINERS)
 def test_each_trainer_in_each_scenario(scenarios, scenario, trainer):
     """One fold: finite losses, a head for each class or region, a validation of each case of the fold."""
     folder = scenarios.trained(scenario, trainer)
