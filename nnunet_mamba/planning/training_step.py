@@ -76,9 +76,7 @@ class TrainingStep:
         target[..., : self.patch_size[1] // 2] = 1
         self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast("cuda", enabled=True) if self.scaler else torch.autocast("cpu", enabled=False):
-            outputs = self.network(images)
-            outputs = outputs if isinstance(outputs, list) else [outputs]
-            loss = sum(self.loss(output, _at_size(target, output.shape[2:])) for output in outputs)
+            loss = self._loss(images, target)
         if self.scaler:
             self.scaler.scale(loss).backward()
             self.scaler.unscale_(self.optimizer)
@@ -90,6 +88,12 @@ class TrainingStep:
             self.scaler.update()
         else:
             self.optimizer.step()
+
+    def _loss(self, images: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        outputs = self.network(images)
+        outputs = outputs if isinstance(outputs, list) else [outputs]
+        losses = [self.loss(output, _at_size(target, output.shape[2:])) for output in outputs]
+        return torch.stack(losses).sum() if len(losses) > 1 else losses[0]
 
 
 def _at_size(target: torch.Tensor, size: torch.Size) -> torch.Tensor:
