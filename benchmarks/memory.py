@@ -3,10 +3,11 @@
     python benchmarks/memory.py
     python benchmarks/memory.py --device cuda
 
-Per network, ten pairs of patch and batch and two other numbers of channels and classes, each in its own process. On a CPU it
-measures how far the peak of resident memory exceeds the memory before the network was made, when everything is imported and
-compiled. It does so twice: with a malloc that returns freed memory at once, so that resident memory is memory in use, and with
-malloc as it is in a training. On CUDA it measures the most that torch had allocated, in mixed precision.
+Per network, ten pairs of patch and batch and two other numbers of channels and classes, each in its own process. On a
+CPU it measures how far the peak of resident memory exceeds the memory before the network was made, when everything is
+imported and compiled. It does so twice: with a malloc that returns freed memory at once, so that resident memory is
+memory in use, and with malloc as it is in a training. On CUDA it measures the most that torch had allocated, in mixed
+precision.
 """
 
 import argparse
@@ -103,7 +104,8 @@ def table(rows: list[dict]) -> str:
     lines = []
     for row in rows:
         height, width = row["patch"]
-        line = f"{row['network']:12} {row['in_channels']:>2} -> {row['num_classes']:<2} {height:>4} x {width:<4} {row['batch']:>3}"
+        line = f"{row['network']:12} {row['in_channels']:>2} -> {row['num_classes']:<2} "
+        line += f"{height:>4} x {width:<4} {row['batch']:>3}"
         for kind in ("in_use", "resident"):
             if kind in row:
                 estimated, measured = (row[kind][key] / GIB for key in ("estimated", "measured"))

@@ -1,9 +1,9 @@
 """What there is: each trainer with its network, loss and paper. Whatever lists them is made from here.
 
-Standard library only, so that a command line and a look-up of nnU-Net's can ask without importing torch.
+Standard library only, so that command lines and nnU-Net's look-up can ask without importing torch.
 
-A network is a row of `NETWORKS`, its file in networks/ and its trainer's file in trainers/. A loss is one file in losses/: a class
-`<Name>Loss` there is trained by `nnUNetTrainer<Name>`, nnU-Net's own network and recipe with that loss.
+A network is a row of `NETWORKS`, its file in networks/ and its trainer's file in trainers/. A loss is one file in
+losses/ with a class `<Name>Loss`; the trainer `nnUNetTrainer<Name>` is nnU-Net's own network and recipe with that loss.
 """
 
 import re
@@ -145,7 +145,7 @@ def _with_loss(name: str, file: str) -> Entry:
     )
 
 
-# what the ending of a trainer's name changes: attributes of its class
+# attributes that the endings of a trainer's name change
 DEMO = {"num_epochs": 5, "num_iterations_per_epoch": 16, "num_val_iterations_per_epoch": 4}
 NAME = re.compile(r"(\w+?)(?:_([1-9][0-9]*)epochs|(_demo))?")
 
@@ -170,7 +170,7 @@ def find(name: str) -> tuple[Entry, dict[str, int]]:
 
 
 def is_like_ours(name: str) -> bool:
-    """Whether who asks for the trainer `name` probably means one of ours."""
+    """Whether `name` is probably meant for one of our trainers."""
     return bool(get_close_matches(name.partition("_")[0], [entry.trainer for entry in entries()], 1, 0.85))
 
 

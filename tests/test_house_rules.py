@@ -71,7 +71,8 @@ def test_every_room_has_its_rule():
     "module", ["nnunet_mamba", "nnunet_mamba.nnunet_plugin", "nnunet_mamba.catalogue", "nnunet_mamba.cli.main"]
 )
 def test_light_modules_import_no_torch(module):
-    code = f"import sys, {module}; print([name for name in ('torch', 'numpy', 'numba', 'nnunetv2') if name in sys.modules])"
+    heavy = ("torch", "numpy", "numba", "nnunetv2")
+    code = f"import sys, {module}; print([name for name in {heavy} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-S", "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); {code}"],
                           capture_output=True, text=True, check=True).stdout.strip() == "[]"  # fmt: skip
 

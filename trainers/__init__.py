@@ -1,7 +1,7 @@
 """nnU-Net trainers: each picks a network, a loss and a recipe, and inherits the rest.
 
-`nnunet_mamba.trainers.NAME` is each trainer of the catalogue, and `NAME_<n>epochs` the same trainer for n epochs. Its file is
-imported when it is asked for; a class that no file holds is made then, once.
+`nnunet_mamba.trainers.NAME` is any trainer of the catalogue, and `NAME_<n>epochs` is that trainer for n epochs. The
+first use imports the trainer's file, or makes the class that no file holds.
 """
 
 from importlib import import_module

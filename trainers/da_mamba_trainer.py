@@ -12,9 +12,9 @@ from nnunet_mamba.trainers.with_loss import WithLoss
 class DAMambaTrainer(WithLoss, AdamWithPlateau):
     """Trains DA-MambaNet (Nguyen et al. 2025, Image and Vision Computing 163:105778) on any 2d configuration.
 
-    From the paper: ASFM loss, summed over the three outputs at full size; Adam at 1e-3, halved when the validation Dice has
-    not risen for more than 5 epochs. From nnU-Net: patches, batches, augmentation, epochs of 250 iterations, checkpoints
-    and inference. A checkpoint is written after each epoch.
+    From the paper: ASFM loss, summed over the three full-size outputs; Adam at 1e-3, halved when the validation Dice
+    has not risen for more than 5 epochs. From nnU-Net: patches, batches, augmentation, epochs of 250 iterations,
+    checkpoints and inference.
     """
 
     loss_class = ASFMLoss

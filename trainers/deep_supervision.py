@@ -9,10 +9,10 @@ from torch import nn
 
 
 def supervised(trainer: nnUNetTrainer, loss: nn.Module) -> nn.Module:
-    """`loss` for the outputs of the trainer's network, weighted by the trainer's `output_weights`, by default as in nnU-Net.
+    """`loss` over the outputs of the trainer's network, weighted by its `output_weights` or else as in nnU-Net.
 
-    nnU-Net halves the weights with each resolution and scales them to a sum of one. The lowest resolution has no weight, except in
-    distributed training, where each head must get a gradient.
+    nnU-Net halves the weights with each resolution and scales them to a sum of one. The lowest resolution has no
+    weight, except in distributed training, where each head must get a gradient.
     """
     if not trainer.enable_deep_supervision:
         return loss

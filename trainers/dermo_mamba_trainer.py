@@ -12,9 +12,9 @@ from nnunet_mamba.trainers.with_loss import WithLoss
 class DermoMambaTrainer(WithLoss, AdamWithPlateau):
     """Trains DermoMamba (Hoang et al. 2025) on any 2d configuration.
 
-    From the paper: Guide Fusion loss; Adam at 1e-4, halved when the validation Dice has not risen for more than 5 epochs; one
-    output. From nnU-Net: patches, batches, augmentation, epochs of 250 iterations, checkpoints and inference. A derived trainer
-    that sets `enable_deep_supervision` trains a head at each of the five resolutions.
+    From the paper: Guide Fusion loss; Adam at 1e-4, halved when the validation Dice has not risen for more than 5
+    epochs; one output. From nnU-Net: patches, batches, augmentation, epochs of 250 iterations, checkpoints and
+    inference. A derived trainer that sets `enable_deep_supervision` trains a head at each of the five resolutions.
     """
 
     loss_class = GuideFusionLoss

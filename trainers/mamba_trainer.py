@@ -2,6 +2,7 @@
 
 from os.path import join
 from time import time
+from typing import Any
 
 import torch
 from torch import nn
@@ -15,11 +16,12 @@ from nnunet_mamba.trainers.robust_trainer import RobustTrainer
 class MambaTrainer(RobustTrainer):
     """Base of the trainers of 2-D networks with an attribute `deep_supervision`.
 
-    A subclass builds the network (`build_network_architecture`), the loss of one output (`build_loss`) and the optimiser
-    (`build_optimizer`) without a trainer: prediction and planning have none. Its `_get_deep_supervision_scales` says which sizes the
-    outputs have. nnU-Net does the rest.
+    A subclass builds the network (`build_network_architecture`), the loss of one output (`build_loss`) and the
+    optimiser (`build_optimizer`), all without a trainer: prediction and planning have none. Its
+    `_get_deep_supervision_scales` says which sizes the outputs have. nnU-Net does the rest.
     """
 
+    network: nn.Module
     enable_deep_supervision = True
     # An epoch on a CPU is long and these checkpoints are small: write them often, and say where the training is.
     save_every = 1
@@ -72,8 +74,8 @@ class MambaTrainer(RobustTrainer):
         return self.logger.get_value("mean_fg_dice", step=None)
 
     @property
-    def bare_network(self) -> nn.Module:
-        """The network without what distributed training and compilation wrap it in."""
+    def bare_network(self) -> Any:
+        """The network without the wrappers of distributed training and compilation."""
         network = self.network.module if isinstance(self.network, DistributedDataParallel) else self.network
         return network._orig_mod if isinstance(network, OptimizedModule) else network
 
@@ -90,8 +92,8 @@ def _check_2d(trainer: str, plans: dict, configuration: str) -> None:
     patch_size = settings["patch_size"]
     if len(patch_size) != 2:
         raise ValueError(
-            f"{trainer}: got the configuration '{configuration}' with patches of {len(patch_size)} axes, wanted 2: its network "
-            "is 2-D. Use the configuration 2d: nnUNetv2_train DATASET 2d FOLD -tr " + trainer
+            f"{trainer}: got the configuration '{configuration}' with patches of {len(patch_size)} axes, wanted 2: its "
+            "network is 2-D. Use the configuration 2d: nnUNetv2_train DATASET 2d FOLD -tr " + trainer
         )
     if min(patch_size) < SMALLEST:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""PreparedLoss: a loss that needs something of the target only computes it while the network runs."""
+"""PreparedLoss: what a loss computes from the target only is computed while the network runs."""
 
 import torch
 
@@ -8,7 +8,7 @@ from nnunet_mamba.trainers.robust_trainer import RobustTrainer
 class PreparedLoss(RobustTrainer):
     """A trainer that hands each target to its loss's `prepare(target, num_classes)`, if it has one, before the forward.
 
-    On the CPU only: elsewhere the loss is as fast without.
+    On the CPU only: elsewhere this does not make the loss faster.
     """
 
     def train_step(self, batch: dict) -> dict:

@@ -1,4 +1,4 @@
-"""The sizes of a network that plans ask for, in an entry of a configuration that nnU-Net's own trainers do not look at."""
+"""The network sizes in a plans' configuration, in an entry that nnU-Net's own trainers do not read."""
 
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 

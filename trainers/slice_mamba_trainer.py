@@ -1,7 +1,8 @@
-"""SliceMambaTrainer: SliceMamba with the slicing that a search found, its authors' recipe, everything else nnU-Net's."""
+"""SliceMambaTrainer: SliceMamba with a searched slicing and its authors' recipe, everything else nnU-Net's."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from nnunetv2.training.loss.compound_losses import DC_and_BCE_loss, DC_and_CE_loss
@@ -20,11 +21,11 @@ from nnunet_mamba.trainers.sizes_in_plans import sizes_in_plans
 
 
 class SliceMambaRecipe(MambaTrainer):
-    """What the trainers of SliceMamba and of its supernet share: the optimiser, the schedule and the loss.
+    """What the trainers of SliceMamba and its supernet share: optimiser, schedule and loss.
 
-    From the published code: AdamW at 1e-3 with weight decay 1e-2, a cosine down to 1e-5; cross entropy (binary for regions) plus
-    Dice, which is nnU-Net's own loss; one output. The published cosine swings with a period of 100 epochs and so ends where it
-    began; here it falls once, over the whole training.
+    From the published code: AdamW at 1e-3 with weight decay 1e-2, a cosine down to 1e-5; cross entropy (binary for
+    regions) plus Dice, which is nnU-Net's own loss; one output. The published cosine has a period of 100 epochs and so
+    ends where it began. Here it falls once, over the whole training.
     """
 
     enable_deep_supervision = False
@@ -45,7 +46,7 @@ class SliceMambaRecipe(MambaTrainer):
 
     def _build_loss(self) -> nn.Module:
         batch_dice, labels = self.configuration_manager.batch_dice, self.label_manager
-        loss = self.build_loss(batch_dice, labels.ignore_label, labels.has_regions, self.is_ddp)
+        loss: Any = self.build_loss(batch_dice, labels.ignore_label, labels.has_regions, self.is_ddp)
         if self._do_i_compile():
             loss.dc = torch.compile(loss.dc)
         return JoinedLoss(loss, batch_dice, labels.ignore_label) if self.is_ddp else loss
@@ -62,9 +63,10 @@ class SliceMambaRecipe(MambaTrainer):
 class SliceMambaTrainer(SliceMambaRecipe):
     """Trains SliceMamba (Fan et al., IEEE JBHI 2025) on any 2d configuration.
 
-    The slicing is what `nnunet_mamba search` found for this data set, plans, configuration and fold, or (4, 4) everywhere where
-    there was no search. It becomes part of the checkpoints, which need no other file: a training that goes on keeps its slicing.
-    Plans may ask for a network of another size: `nnunet_mamba plan --network slicemamba --dims ...` writes such plans.
+    The slicing is what `nnunet_mamba search` found for this data set, plans, configuration and fold; without a search
+    it is (4, 4) everywhere. Checkpoints hold it, so that they need no other file and a continued training keeps its
+    slicing. Plans
+    may set another size of the network: `nnunet_mamba plan --network slicemamba --dims ...` writes such plans.
     """
 
     slicing: Sequence[Sequence[int]] | None = None  # a pair (h, w) per block; None: as searched
@@ -93,29 +95,29 @@ class SliceMambaTrainer(SliceMambaRecipe):
     def load_checkpoint(self, *args, **kwargs) -> None:
         super().load_checkpoint(*args, **kwargs)
         if self.bare_network.slicing != self.slicing:
-            self.print_to_log_file("The slicing is that of the checkpoint.")
+            self.print_to_log_file("The slicing is the checkpoint's.")
             self.slicing = self.bare_network.slicing
 
     def on_train_start(self) -> None:
         if not self.was_initialized:
             self.initialize()
-        # pretrained weights come with the slicing that they were trained with
+        # pretrained weights bring their own slicing
         self.bare_network.set_slicing(self.slicing)
         super().on_train_start()
 
     def _searched_slicing(self) -> tuple[tuple[int, int], ...] | None:
-        """Of the search on the supernet of this fold.
+        """The result of the search on this fold's supernet, or None without a search.
 
         Raises:
-            ValueError: searches on several supernets, or a file that holds no slicing for this network.
+            ValueError: there are several results, or the file holds no slicing for this network.
         """
         trained = Path(self.output_folder).parent
         *_, plans, configuration = trained.name.split("__")
         found = sorted(trained.parent.glob(f"*__{plans}__{configuration}/fold_{self.fold}/{SLICING_FILE}"))
         if len(found) > 1:
             raise ValueError(
-                f"{type(self).__name__}: got the results of several searches, wanted one: {', '.join(map(str, found))}. "
-                "Move all but one away, or derive a trainer that sets self.slicing in __init__"
+                f"{type(self).__name__}: got the results of several searches, wanted one: "
+                f"{', '.join(map(str, found))}. Move all but one away, or derive a trainer that sets `slicing`"
             )
         if not found:
             return None

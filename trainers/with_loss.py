@@ -1,4 +1,4 @@
-"""Trainers with one of our losses: a base for the papers' trainers, and nnU-Net's own trainer with any of the losses."""
+"""Trainers with one of our losses: a base for the papers' trainers, and nnU-Net's own trainer with any loss."""
 
 import inspect
 
@@ -11,8 +11,8 @@ from nnunet_mamba.trainers.prepared_loss import PreparedLoss
 class WithLoss(PreparedLoss):
     """A trainer with the loss `loss_class`.
 
-    The loss's `hyper_parameters`, {attribute of the trainer: argument of the loss}, become attributes of the trainer, with the
-    loss's own defaults.
+    The loss's `hyper_parameters`, {attribute of a trainer: argument of the loss}, become attributes of the trainer,
+    with the loss's own defaults.
     """
 
     loss_class: type[nn.Module]
@@ -29,7 +29,7 @@ class WithLoss(PreparedLoss):
     def build_loss(
         cls, batch_dice: bool = True, ignore_label: int | None = None, has_regions: bool = False, **hyper_parameters
     ) -> nn.Module:
-        """The loss of one output; it sees by its target's shape whether there are regions."""
+        """The loss of one output. It sees from its target's shape whether there are regions."""
         return cls.loss_class(batch_dice=batch_dice, ignore_label=ignore_label, **hyper_parameters)
 
     def _build_loss(self) -> nn.Module:
@@ -44,7 +44,7 @@ class WithLoss(PreparedLoss):
 
 
 def with_loss(loss_class: type[nn.Module]) -> type[WithLoss]:
-    """nnU-Net's trainer, 2-D or 3-D, with `loss_class`, a `<Name>Loss`, instead of Dice and cross entropy: `nnUNetTrainer<Name>`."""
+    """The trainer `nnUNetTrainer<Name>`: nnU-Net's own, 2-D or 3-D, with the loss `<Name>Loss`."""
     name = f"nnUNetTrainer{loss_class.__name__.removesuffix('Loss')}"
     doc = f"nnU-Net as it is, 2-D or 3-D, with `{loss_class.__name__}` instead of Dice and cross entropy."
     return type(name, (WithLoss,), {"__module__": "nnunet_mamba.trainers", "__doc__": doc, "loss_class": loss_class})

@@ -1,4 +1,4 @@
-"""Look over this installation: versions, devices, the scan engine, whether nnU-Net finds the trainers, its three folders."""
+"""Check this installation: versions, devices, scan engine, whether nnU-Net finds the trainers, its folders."""
 
 import argparse
 import os

@@ -1,4 +1,4 @@
-"""Plan patch and batch of one of our networks for your GPU's memory or your machine's RAM, for a data set in nnUNet_raw.
+"""Plan patch and batch of one of our networks for a data set in nnUNet_raw by your GPU's memory or machine's RAM.
 
 nnU-Net and torch are imported only to make the plan.
 """

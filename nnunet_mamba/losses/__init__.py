@@ -1,6 +1,6 @@
 """Losses of the papers, over one functional core; they know torch and nothing of nnU-Net.
 
-Each file here may define one class `<Name>Loss`, which is exported and imported when asked for.
+Each file here may define one class `<Name>Loss`. It is exported, and imported when first used.
 """
 
 from importlib import import_module

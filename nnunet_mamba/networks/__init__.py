@@ -1,4 +1,4 @@
-"""The published networks, each for any image size, channels and classes: those of the catalogue, imported when asked for."""
+"""The published networks, each for any image size, channels and classes; imported when first used."""
 
 from importlib import import_module
 from typing import Any

@@ -16,7 +16,7 @@ def load_published_state_dict(network: nn.Module, state_dict: Mapping[str, Tenso
         network: a network of nnunet_mamba.networks, built for the channels, classes and input size of the weights.
         state_dict: the authors' state dict, from `torch.load(file, weights_only=True)`.
     Raises:
-        ValueError: no such network was published; or an entry is missing, unknown or of another shape: says the first few.
+        ValueError: the network was not published; or entries are missing, unknown or of another shape, and which.
     """
     names: Names | None = getattr(type(network), "published_names", None)
     if not names:

@@ -7,7 +7,8 @@ from typing import NamedTuple
 from nnunet_mamba.planning.memory import GIB
 from nnunet_mamba.planning.planner import GPU, RAM
 
-# GiB: CUDA's context; Python with torch and nnU-Net, 1.0, and two processes that augment batches, 0.5, as measured in a training
+# GiB: CUDA's context; Python with torch and nnU-Net, 1.0, and two processes that augment batches, 0.5, as measured in a
+# training
 OUTSIDE = {GPU: 0.5, RAM: 1.5}
 SHARE_OF_RAM = 0.5  # the system, other programs and the cache of the data's files have the rest
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")

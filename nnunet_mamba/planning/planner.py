@@ -1,4 +1,4 @@
-"""nnU-Net's experiment planner for our networks: its rules for data, and patch and batch by our networks' own memory."""
+"""nnU-Net's experiment planner for our networks: its rules for data; patch and batch by our networks' memory."""
 
 import json
 from pathlib import Path
@@ -27,9 +27,9 @@ POOLINGS = 5  # of the U-Net in the plans, so that any multiple of 32 fits it
 class MambaPlanner(ExperimentPlanner):
     """Plans the configuration 2d of 2-D and 3-D data sets; a subclass says for which network and which kind of memory.
 
-    `gpu_memory_target_in_gb` is what a training step may take at its peak, in GiB. Spacing, normalization and resampling are
-    nnU-Net's. So is the network in the plans, a U-Net for the same patch: nnU-Net's own trainers take these plans too.
-    Preprocessed data is shared with nnU-Net's default plans if they preprocess the same way.
+    `gpu_memory_target_in_gb` is what a training step may take at its peak, in GiB. Spacing, normalization and
+    resampling are nnU-Net's. So is the network in the plans, a U-Net for the same patch: nnU-Net's own trainers take
+    these plans too. Preprocessed data is shared with nnU-Net's default plans if they preprocess the same way.
 
     Raises:
         NothingFits: the memory is too small for the smallest patch.
@@ -115,7 +115,8 @@ class MambaPlanner(ExperimentPlanner):
         )
 
 
-# nnU-Net passes a planner no arguments of ours: each network and kind of memory has a class, and sizes make one derived from it
+# nnU-Net passes a planner no arguments of ours: each network and kind of memory has a class, and sizes make one derived
+# from it
 PLANNERS = {
     (entry.key, kind): type(f"{entry.network}Planner{kind}", (MambaPlanner,), {"network": entry.key, "kind": kind})
     for entry in catalogue.NETWORKS

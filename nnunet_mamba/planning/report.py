@@ -6,7 +6,7 @@ from nnunet_mamba.planning.memory import GIB
 from nnunet_mamba.planning.planner import RAM, SHARED_PLANS
 from nnunet_mamba.planning.run import Planned
 
-ON_GPU = "The estimate is for float32. In nnU-Net's mixed precision a GPU needs less: it is an upper bound, not measured yet."
+ON_GPU = "The estimate is for float32. nnU-Net's mixed precision needs less: an upper bound, not yet measured on a GPU."
 
 
 def report(dataset_id: int, network: str, budget: Budget, planned: Planned) -> str:

@@ -1,4 +1,4 @@
-"""From a data set's number to plans on disk: its fingerprint if that is missing, and nnU-Net's planning with our planner."""
+"""From a data set's number to plans on disk: its fingerprint if missing, and nnU-Net's planning with our planner."""
 
 import contextlib
 import io
@@ -39,7 +39,8 @@ def plan(dataset_id: int, network: str, budget: Budget, name: str | None = None,
         name: of the plans; None makes one of the network's name and the memory.
         sizes: of the network, if not the published ones; they become part of the plans.
     Raises:
-        ValueError: the network has no such sizes; or the memory is too small for the smallest patch, says what is needed; or `name`
+        ValueError: the network has no such sizes; or the memory is too small for the smallest patch, says what is
+        needed; or `name`
             is taken by other plans; or nnU-Net's folders are not set.
         RuntimeError, FileNotFoundError: several data sets have this number, or none.
     """
@@ -67,8 +68,8 @@ def plan(dataset_id: int, network: str, budget: Budget, name: str | None = None,
         ) from None
     except AssertionError as error:
         raise ValueError(
-            f"nnU-Net refuses to plan{f' ({error})' if str(error) else ''}: splits_final.json must have the same folds in "
-            f"{nnunet_folder(RAW) / dataset} and in {folder}"
+            f"nnU-Net refuses to plan{f' ({error})' if str(error) else ''}: splits_final.json must have the same folds "
+            f"in {nnunet_folder(RAW) / dataset} and in {folder}"
         ) from error
     configuration = plans["configurations"]["2d"]
     step_bytes = planner(dataset_id).estimate(configuration["patch_size"], configuration["batch_size"])

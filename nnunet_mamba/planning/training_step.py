@@ -1,4 +1,4 @@
-"""One step of a training as nnU-Net takes it, without a trainer: the trainer's class builds the network, loss and optimiser."""
+"""A training step as nnU-Net takes it, without a trainer: the trainer's class builds network, loss and optimiser."""
 
 from collections.abc import Sequence
 

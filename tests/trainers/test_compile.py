@@ -1,4 +1,4 @@
-"""torch.compile, nnU-Net's default on CUDA: each network is one graph in a training step, and its checkpoints are as ever."""
+"""torch.compile, nnU-Net's default on CUDA: each network is one graph in a training step, checkpoints do not change."""
 
 from functools import partial
 from unittest import mock

@@ -1,4 +1,4 @@
-"""Distributed training: a step of two processes, each with its part of the batch, is the step of one with the whole batch."""
+"""Distributed training: a step of two processes, each with part of the batch, equals one process's with all of it."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""What goes wrong around a training: odd images and folds, a worker that dies, a full disk, a folder that is not ours."""
+"""What goes wrong around a training: odd images and folds, a dead worker, a full disk, a folder without access."""
 
 import json
 import os
@@ -108,7 +108,7 @@ def assert_whole(trainer):
     ids=["gap", "late", "always"],
 )
 def test_epochs_without_any_dice(prepared, dice, average):
-    """0 / 0 where no patch holds a label and none is predicted: the average goes on, and so does the search for the best."""
+    """0 / 0 if no patch holds or is given a label: the average goes on, and so does the search for the best."""
     trainer = tiny_nnunet.trainer(ShortTrainer, prepared())
     trainer.initialize()
     trainer.logger.plot_progress_png = lambda folder: None
@@ -209,7 +209,7 @@ def test_results_that_cannot_be_written(prepared, tmp_path, monkeypatch, obstacl
         if user == 0:  # who may write anywhere
             tmp_path.chmod(0o755)
             os.seteuid(65534)
-        with pytest.raises(OSError, match="wanted a folder that can be written to. Point nnUNet_results"):
+        with pytest.raises(OSError, match="wanted a writable folder. Point nnUNet_results"):
             ShortTrainer(plans, "2d", 0, description, torch.device("cpu"))
     finally:
         os.seteuid(user)

@@ -1,4 +1,4 @@
-"""What is not finite in a batch: no trace of it in weights, statistics, optimiser or means, a line in the log, and on it goes."""
+"""A batch that is not finite leaves no trace in weights, statistics, optimiser or means, only a line in the log."""
 
 import copy
 import os

@@ -34,7 +34,7 @@ NETWORKS = {
 
 
 def directly(network, folder, image, mirrored, step_size):
-    """Probabilities (3, Z, Y, X) in float32: normalised image, tiles with Gaussian weights, mirrored where asked for."""
+    """Probabilities (3, Z, Y, X) in float32: normalised image, tiles with Gaussian weights, mirrored if `mirrored`."""
     from nnunetv2.inference.sliding_window_prediction import compute_gaussian, compute_steps_for_sliding_window
 
     checkpoint = torch.load(folder / "checkpoint_final.pth", weights_only=False)

@@ -1,4 +1,4 @@
-"""nnU-Net's conventions for trainers: one class an epoch count, every hyper-parameter an attribute, and 2-D only where it is."""
+"""nnU-Net's conventions for trainers: any number of epochs by name, every hyper-parameter an attribute; 3-D refused."""
 
 import pytest
 

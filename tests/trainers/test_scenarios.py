@@ -1,11 +1,13 @@
-"""nnU-Net's own integration scenarios with our trainers: labels, overlapping regions, an ignore label, and both of these.
+"""nnU-Net's own integration scenarios with our trainers: labels, overlapping regions, an ignore label, and both.
 
 The course of its integration test in the 2d configuration: plan, preprocess, five folds of two trainers, find the best
-configuration, predict with both, ensemble, postprocess, evaluate. Every other trainer is trained and validated for one fold.
+configuration, predict with both, ensemble, postprocess, evaluate. Every other trainer is trained and validated for one
+fold.
 """
 
 import json
 import pickle
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -91,7 +93,7 @@ def test_members_and_ensemble_are_what_their_probabilities_say(course):
 
 def test_postprocessing_removes_components_only(course):
     best = course.information["best_model_or_ensemble"]
-    functions, _ = pickle.loads(open(best["postprocessing_file"], "rb").read())
+    functions, _ = pickle.loads(Path(best["postprocessing_file"]).read_bytes())
     for file in cases(course.out / "postprocessed"):
         after, before = read_volume(file), read_volume(course.out / "ensemble" / file.name)
         changed = after != before
