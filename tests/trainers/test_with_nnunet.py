@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from helpers.nnunet_home import SIZES as SLICE_MAMBA_SIZES
-from nnunet_mamba import networks
+from nnunet_mamba import catalogue, networks
 
 SHORT = """
 from nnunet_mamba.trainers.da_mamba_trainer import DAMambaTrainer
@@ -247,7 +247,7 @@ def test_what_the_network_cannot_do_is_said_before_any_work(nnunet, change, conf
     assert said.endswith("False")  # no results folder was made
 
 
-@pytest.mark.parametrize("trainer", ["nnUNetTrainerASFM", "nnUNetTrainerGuideFusion"])
+@pytest.mark.parametrize("trainer", [entry.trainer for entry in catalogue.entries() if entry.loss_class])
 def test_our_losses_train_nnunets_own_network(nnunet, trainer):
     code = f"""
 import json, os, torch
