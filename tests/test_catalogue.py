@@ -1,4 +1,4 @@
-"""The catalogue: true figures, the table in README, and that a network or a loss needs nothing but its row and files."""
+"""The catalogue: true figures, the table in README, and that a network or a loss needs only its row and files."""
 
 import os
 import shutil

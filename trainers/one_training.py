@@ -54,7 +54,7 @@ def take(folder: str) -> None:
         _held[folder] = _lock(path)
     except BlockingIOError as error:
         raise RuntimeError(
-            f"{folder}: got a folder in which another process trains or validates ({_holder(path)}), wanted a free "
+            f"{folder}: got a folder that another process trains or validates in ({_holder(path)}), wanted a free "
             "one. Wait for that process, stop it, or train another fold"
         ) from error
     except OSError as error:

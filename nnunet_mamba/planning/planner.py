@@ -115,8 +115,8 @@ class MambaPlanner(ExperimentPlanner):
         )
 
 
-# nnU-Net passes a planner no arguments of ours: each network and kind of memory has a class, and sizes make one derived
-# from it
+# nnU-Net passes a planner no arguments of ours: each network and kind of memory has its own class, and run.py
+# derives one for other sizes
 PLANNERS = {
     (entry.key, kind): type(f"{entry.network}Planner{kind}", (MambaPlanner,), {"network": entry.key, "kind": kind})
     for entry in catalogue.NETWORKS

@@ -49,7 +49,7 @@ def prepared(tmp_path, monkeypatch):
 
 
 def changed(index, image):
-    """Six cases with a disc, of which number `index` has another image, with as much of the labels."""
+    """Six cases with a disc; case `index` gets another image, and its labels are cropped to that image's size."""
     cases = tiny_nnunet.discs(6)
     labels = cases[f"disc{index}"][1][:, :, : image.shape[0], : image.shape[1]]
     return cases | {f"disc{index}": (image[None, None].astype(np.float32), labels)}

@@ -61,7 +61,7 @@ class SmallTrainer(trainers.nnUNetTrainerASFM):
 
 
 def batch(trainer, pixel=GOOD):
-    """Two random patches, one of which holds `pixel`."""
+    """Two random patches; `pixel` is added to one pixel of the first."""
     data = torch.randn(2, 1, 32, 32)
     data[0, 0, 5, 7] += pixel
     scales = trainer._get_deep_supervision_scales()
@@ -159,7 +159,7 @@ def test_compiled_networks_too(environment):
 
 
 def test_two_processes_leave_out_the_same_batch(environment, tmp_path):
-    """One of them alone has the bad image: both are as before, and both keep the scale."""
+    """Only one of them has the bad image: both stay as they were, and both keep the scale."""
     torch.multiprocessing.spawn(one_of_two, (environment, str(tmp_path)), nprocs=2)
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))
     assert same(first["weights"], second["weights"])
