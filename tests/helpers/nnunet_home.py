@@ -1,8 +1,7 @@
 """A home of nnU-Net's three folders for the tests, and one Python that runs nnU-Net's commands in it.
 
 Each of nnU-Net's commands imports torch for seconds, and so does each process that it starts. Here one process serves
-many
-commands: it calls the function of the console script with the script's arguments. It starts threads instead of
+many commands: it calls the function of the console script with the script's arguments. It starts threads instead of
 nnU-Net's further processes, and leaves out the plot of the progress, which takes longer than these trainings. Tests of
 the real commands are in test_with_nnunet.py.
 """

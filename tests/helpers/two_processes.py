@@ -1,8 +1,7 @@
 """Two processes of a distributed training on the CPU, by gloo: a training step of a trainer, in one and shared by both.
 
-nnU-Net takes distributed training to be on CUDA; what it does there is done here, but for synchronised batch norm,
-which CPUs
-do not have: layers that look at the whole batch or at chance are in evaluation mode.
+nnU-Net takes distributed training to be on CUDA. What it does there is done here, except synchronised batch norm, which
+CPUs do not have: layers that depend on the whole batch or on chance are in evaluation mode.
 """
 
 import os

@@ -106,14 +106,18 @@ from nnunetv2.run.run_training import get_trainer_from_args
 for trainer in ("DermoMambaTrainer", "nnUNetTrainer"):  # nnU-Net's own network fits the patch as well
     trainer = get_trainer_from_args("7", "2d", 0, trainer, {name!r}, device=torch.device("cpu"))
     trainer.initialize()
-    target = [torch.zeros(2, 1, *(round(64 * s[0]), round(96 * s[1]))) for s in trainer._get_deep_supervision_scales()
-    or [(1, 1)]] trainer.on_train_epoch_start() loss = trainer.train_step({{"data": torch.randn(2, 1, 64, 96), "target":
-    target if trainer.enable_deep_supervision else target[0]}}) assert torch.isfinite(torch.as_tensor(loss["loss"]))
-    save_json(trainer.plans_manager.plans, trainer.output_folder_base + "/plans.json") save_json(trainer.dataset_json,
-    trainer.output_folder_base + "/dataset.json") trainer.save_checkpoint(trainer.output_folder +
-    "/checkpoint_final.pth") predictor = nnUNetPredictor(device=torch.device("cpu"), use_mirroring=False)
-    predictor.initialize_from_trained_model_folder(trainer.output_folder_base, (0,)) print("READY",
-    predictor.configuration_manager.patch_size, type(predictor.network).__name__)
+    scales = trainer._get_deep_supervision_scales() or [(1, 1)]
+    target = [torch.zeros(2, 1, round(64 * high), round(96 * wide)) for high, wide in scales]
+    target = target if trainer.enable_deep_supervision else target[0]
+    trainer.on_train_epoch_start()
+    loss = trainer.train_step({{"data": torch.randn(2, 1, 64, 96), "target": target}})
+    assert torch.isfinite(torch.as_tensor(loss["loss"]))
+    save_json(trainer.plans_manager.plans, trainer.output_folder_base + "/plans.json")
+    save_json(trainer.dataset_json, trainer.output_folder_base + "/dataset.json")
+    trainer.save_checkpoint(trainer.output_folder + "/checkpoint_final.pth")
+    predictor = nnUNetPredictor(device=torch.device("cpu"), use_mirroring=False)
+    predictor.initialize_from_trained_model_folder(trainer.output_folder_base, (0,))
+    print("READY", predictor.configuration_manager.patch_size, type(predictor.network).__name__)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -1,7 +1,6 @@
 """The trainers through nnU-Net's own commands on a small data set: train, be killed, go on, predict, evaluate.
 
-The trainings here use a trainer of a user's own, derived from ours and found in a folder of the user's
-`nnUNet_extTrainer`.
+The trainings here use a user's own trainer, derived from ours and found in a folder of the user's `nnUNet_extTrainer`.
 """
 
 import json
@@ -210,8 +209,9 @@ results = os.environ['nnUNet_results']
 try:
     trainer = recursive_find_trainer_class_by_name({name!r})(plans, {configuration!r}, 0, dataset, torch.device('cpu'))
 except ValueError as error:
-    print('ERROR', error, os.path.exists(os.path.join(results, 'Dataset007_Discs', {name!r} +
-    '__nnUNetPlans__{configuration}'))) raise SystemExit
+    folder = os.path.join(results, 'Dataset007_Discs', {name!r} + '__nnUNetPlans__{configuration}')
+    print('ERROR', error, os.path.exists(folder))
+    raise SystemExit
 trainer.initialize()
 batch = {{'data': torch.randn(2, 3, 40, 56), 'target': [torch.randint(0, 2, (2, 1, 40, 56))] * 3}}
 trainer.on_train_epoch_start()
@@ -292,9 +292,9 @@ trainer.seconds_between_checkpoints = trainer.seconds_between_progress = -1
 trainer.train_step({'data': torch.randn(2, 3, 40, 56), 'target': [torch.randint(0, 2, (2, 1, 40, 56))] * 3})
 other = make()
 other.load_checkpoint(os.path.join(trainer.output_folder, 'checkpoint_latest.pth'))
-same = all(torch.equal(a, b) for a, b in zip(trainer.network.state_dict().values(),
-other.network.state_dict().values())) print('EPOCH', trainer.current_epoch, other.current_epoch, same,
-other.logger.get_value('lrs', step=None))
+weights = trainer.network.state_dict().values(), other.network.state_dict().values()
+same = all(torch.equal(a, b) for a, b in zip(*weights))
+print('EPOCH', trainer.current_epoch, other.current_epoch, same, other.logger.get_value('lrs', step=None))
 """
     result = subprocess.run([sys.executable, "-c", code], env=nnunet, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr
