@@ -3,10 +3,11 @@
     python benchmarks/memory.py
     python benchmarks/memory.py --device cuda
 
-For ten pairs of patch and batch a network, and a few other numbers of channels and classes, each in a process of its own. On a
-CPU the peak of its resident memory is measured, beyond what it had before the network was made, with everything imported and
-compiled by then: once with a malloc that gives freed memory back at once, so that what is resident is what is in use, and once
-with malloc as it is, as in a training. On CUDA what torch had allocated at most is measured, in mixed precision.
+Per network, ten pairs of patch and batch and two other numbers of channels and classes, each in its own process. On a
+CPU it measures how far the peak of resident memory exceeds the memory before the network was made, when everything is
+imported and compiled. It does so twice: with a malloc that returns freed memory at once, so that resident memory is
+memory in use, and with malloc as it is in a training. On CUDA it measures the most that torch had allocated, in mixed
+precision.
 """
 
 import argparse
@@ -21,8 +22,9 @@ from pathlib import Path
 import torch
 
 from measure import peak_of
+from nnunet_mamba import catalogue
 from nnunet_mamba.planning.memory import GIB, resident_bytes, training_bytes
-from nnunet_mamba.planning.recipes import RECIPES, TrainingStep
+from nnunet_mamba.planning.training_step import TrainingStep
 
 RESULTS = Path(__file__).parent / "results"
 PAIRS = (  # in_channels, num_classes, patch, batch
@@ -44,14 +46,14 @@ STEPS = 2
 
 
 def measured_bytes(device: str, network: str, pairs: tuple, malloc: Mapping[str, str]) -> list[int]:
-    """The peak of a training for each of `pairs`, each in a process of its own, which begins with `malloc` in its environment."""
+    """The peak of a training for each of `pairs`, each in its own process with `malloc` in its environment."""
     kept = {name: os.environ.pop(name) for name in GIVES_BACK if name in os.environ}
     os.environ |= malloc
     try:
         peaks = []
         for pair in pairs:
             with get_context("spawn").Pool(1) as pool:
-                pool.apply(_train, (device, network, 3, 2, (32, 32), 2))  # imports and compiles what there is
+                pool.apply(_train, (device, network, 3, 2, (32, 32), 2))  # imports and compiles everything
                 peaks.append(pool.apply(_peak, (device, network, *pair)))
             print(f"{network}: {pair}: {peaks[-1] / GIB:.3f} GiB", flush=True)
         return peaks
@@ -63,7 +65,7 @@ def measured_bytes(device: str, network: str, pairs: tuple, malloc: Mapping[str,
 
 def _train(device: str, network: str, in_channels: int, num_classes: int, patch: tuple, batch: int) -> None:
     step = TrainingStep(network, in_channels, num_classes, patch, device)
-    step.make_moments()  # those, too, of the supernet's paths that these steps do not take
+    step.make_moments()  # including those of the supernet's paths that these steps do not take
     for state in step.optimizer.state.values():
         for moment in ("exp_avg", "exp_avg_sq"):
             state[moment].add_(0)  # memory is there once it has been written to
@@ -74,7 +76,7 @@ def _train(device: str, network: str, in_channels: int, num_classes: int, patch:
 def _peak(device: str, *case) -> int:
     gc.collect()
     if device == "cpu":
-        ctypes.CDLL(None).malloc_trim(0)  # what the first small training has left
+        ctypes.CDLL(None).malloc_trim(0)  # what the first small training left
         return peak_of(lambda: _train(device, *case))
     torch.cuda.synchronize()
     before = torch.cuda.memory_allocated()
@@ -102,7 +104,8 @@ def table(rows: list[dict]) -> str:
     lines = []
     for row in rows:
         height, width = row["patch"]
-        line = f"{row['network']:12} {row['in_channels']:>2} -> {row['num_classes']:<2} {height:>4} x {width:<4} {row['batch']:>3}"
+        line = f"{row['network']:12} {row['in_channels']:>2} -> {row['num_classes']:<2} "
+        line += f"{height:>4} x {width:<4} {row['batch']:>3}"
         for kind in ("in_use", "resident"):
             if kind in row:
                 estimated, measured = (row[kind][key] / GIB for key in ("estimated", "measured"))
@@ -114,7 +117,8 @@ def table(rows: list[dict]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--networks", nargs="+", choices=list(RECIPES), default=list(RECIPES))
+    networks = [entry.key for entry in catalogue.NETWORKS]
+    parser.add_argument("--networks", nargs="+", choices=networks, default=networks)
     args = parser.parse_args()
     file = RESULTS / f"memory_{args.device}.json"
     for network in args.networks:

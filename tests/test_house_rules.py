@@ -2,11 +2,14 @@
 
 import ast
 import configparser
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from nnunet_mamba import catalogue
 
 ROOT = Path(__file__).resolve().parents[1]
 # a room may import itself and those listed
@@ -19,7 +22,7 @@ MAY_IMPORT = {
     "dataset_conversion": {"evaluation"},
     "search": {"networks"},
     "trainers": {"networks", "losses", "search"},
-    "planning": {"networks", "losses"},
+    "planning": {"trainers"},
     "demo": {"evaluation", "dataset_conversion"},
     "ext": {"trainers"},
     "cli": {"ops", "networks", "evaluation", "dataset_conversion", "demo", "planning", "search"},
@@ -39,7 +42,8 @@ def imported(room):
                 yield from ((file.name, alias.name) for alias in node.names)
             elif isinstance(node, ast.ImportFrom):
                 assert node.level == 0, f"{file}: relative import"
-                yield file.name, node.module
+                names = [f"{node.module}.{alias.name}" for alias in node.names]
+                yield from ((file.name, name) for name in (names if node.module == "nnunet_mamba" else [node.module]))
 
 
 @pytest.mark.parametrize("room", MAY_IMPORT)
@@ -63,11 +67,26 @@ def test_every_room_has_its_rule():
     assert rooms == set(MAY_IMPORT)
 
 
-@pytest.mark.parametrize("module", ["nnunet_mamba", "nnunet_mamba.nnunet_plugin", "nnunet_mamba.cli.main"])
+@pytest.mark.parametrize(
+    "module", ["nnunet_mamba", "nnunet_mamba.nnunet_plugin", "nnunet_mamba.catalogue", "nnunet_mamba.cli.main"]
+)
 def test_light_modules_import_no_torch(module):
-    code = f"import sys, {module}; print([name for name in ('torch', 'numpy', 'numba', 'nnunetv2') if name in sys.modules])"
+    heavy = ("torch", "numpy", "numba", "nnunetv2")
+    code = f"import sys, {module}; print([name for name in {heavy} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-S", "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); {code}"],
                           capture_output=True, text=True, check=True).stdout.strip() == "[]"  # fmt: skip
+
+
+def test_only_the_catalogue_and_a_trainers_own_file_name_it():
+    """So that what lists trainers is made from the catalogue."""
+    sources = [
+        path for room in ("nnunet_mamba", "trainers", "dataset_conversion") for path in (ROOT / room).rglob("*.py")
+    ]
+    sources += (ROOT / "benchmarks").rglob("*.py")
+    for entry in catalogue.entries():
+        named = {path.name for path in sources if re.search(rf"\b{entry.trainer}(_\w+)?\b", path.read_text())}
+        wanted = {"catalogue.py", f"{entry.trainer_file}.py"} if entry.trainer_file else set()
+        assert named == wanted, f"{entry.trainer}: only its own file and the catalogue may name it"
 
 
 def test_every_file_is_of_the_oldest_python_promised():

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import nnunet_mamba
+from nnunet_mamba import catalogue
 
 STOCK = "import nnunetv2.inference.predict_from_raw_data, nnunetv2.training.nnUNetTrainer.nnUNetTrainer"
 # imported where they are used, or never by a training or a prediction
@@ -35,7 +36,7 @@ import inspect, json, sys
 import torch
 before = set(sys.modules)
 inspect.modulesbyfile.clear()
-import nnunet_mamba.ext.nnunet_mamba_trainers
+from nnunet_mamba.ext.nnunet_mamba_trainers import {catalogue.NETWORKS[0].trainer}
 added = sorted(set(sys.modules) - before)
 print(json.dumps({{'added': added, 'cuda': torch.cuda.is_initialized(), 'looked at': len(inspect.modulesbyfile)}}))
 """

@@ -1,4 +1,4 @@
-"""The learning rate that falls along half a cosine over the whole training."""
+"""A learning rate that falls along half a cosine over the whole training."""
 
 import math
 
@@ -6,10 +6,10 @@ from torch.optim import Optimizer
 
 
 class CosineOfEpoch:
-    """Cosine annealing (Loshchilov and Hutter 2017, without restarts) as a function of the epoch, for nnU-Net's `step(epoch)`.
+    """Cosine annealing (Loshchilov and Hutter 2017, no restarts) by the epoch, for nnU-Net's `step(epoch)`.
 
     Args:
-        initial_lr, final_lr: the rates of the first epoch and behind the last.
+        initial_lr, final_lr: the rates in the first epoch and after the last.
         num_epochs: epochs of the whole training.
     """
 

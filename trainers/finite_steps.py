@@ -1,4 +1,4 @@
-"""FiniteSteps: what is not finite in a batch reaches neither weights, nor running statistics, nor the log's means."""
+"""FiniteSteps: values that are not finite reach neither weights, nor running statistics, nor the log's means."""
 
 import numpy as np
 import torch
@@ -8,13 +8,14 @@ from torch.optim import Optimizer
 
 
 class FiniteSteps(nnUNetTrainer):
-    """A trainer that leaves out batches whose gradients are not finite, says how many, and goes on.
+    """A trainer that skips batches whose gradients are not finite, says how many, and goes on.
 
-    nnU-Net 2.8 relies on the gradient scaler, which exists on CUDA alone: on other devices one NaN image turns all weights to
-    NaN. Nor does the scaler undo what such a batch left in the running statistics of batch norms, and each lowers the loss
-    scale, though no scale mends a loss that is not finite. Here the optimiser is left without gradients, the statistics and
-    the scale are what they were, and means over an epoch are over finite losses. The gradients decide: in distributed
-    training they are the same in all processes. On CUDA a good step waits no more often for the device than the scaler does.
+    nnU-Net 2.8 relies on the gradient scaler, which exists on CUDA only. On other devices one NaN image turns all
+    weights into NaN. The scaler does not undo what such a batch left in the running statistics of batch norms. It also
+    lowers the loss scale, though no scale mends a loss that is not finite. Here a bad batch gives the optimiser no
+    gradients, restores statistics and scale, and does not count in an epoch's means. The gradients decide, because they
+    are the same in all processes of a distributed training. On CUDA a good step waits for the device no more often than
+    the scaler does.
 
     Raises:
         RuntimeError: at the end of an epoch in which no loss was finite.
@@ -26,7 +27,7 @@ class FiniteSteps(nnUNetTrainer):
         self.optimizer.register_step_pre_hook(self._before_step)
 
     def _before_step(self, optimizer: Optimizer, args: tuple, kwargs: dict) -> None:
-        # A scaler has looked at the gradients: where they are not finite it does not call the optimiser at all.
+        # A scaler has checked the gradients: if they are not finite, it does not call the optimiser at all.
         looked_at = self.grad_scaler is not None and self.grad_scaler.is_enabled()
         self._stepped = looked_at or _finite(optimizer)
         if not self._stepped:
@@ -51,7 +52,7 @@ class FiniteSteps(nnUNetTrainer):
         return result
 
     def _all_finite(self, loss: np.ndarray) -> bool:
-        """Whether the losses of all processes are, which leave out the same batches and so come here together."""
+        """Whether the losses of all processes are finite. All skip the same batches, and so all get here."""
         finite = torch.tensor(float(np.isfinite(loss)), device=self.device)
         if self.is_ddp:
             distributed.all_reduce(finite, distributed.ReduceOp.MIN)
@@ -60,13 +61,15 @@ class FiniteSteps(nnUNetTrainer):
     def on_train_epoch_end(self, train_outputs: list[dict]) -> None:
         if self._left_out:
             self.print_to_log_file(
-                f"{self._left_out} of {len(train_outputs)} batches were left out of training: their gradients were not finite"
+                f"{self._left_out} of {len(train_outputs)} batches were left out of training: "
+                "their gradients were not finite"
             )
         if not any(np.isfinite(output["loss"]) for output in train_outputs):
             raise RuntimeError(
-                f"{type(self).__name__}: got no finite loss in the {len(train_outputs)} batches of epoch {self.current_epoch}, so "
-                "that nothing was learnt. Look for images that hold NaN (nnUNetv2_plan_and_preprocess "
-                "--verify_dataset_integrity), or lower initial_lr; the checkpoints of earlier epochs are unharmed"
+                f"{type(self).__name__}: got no finite loss in the {len(train_outputs)} batches of epoch "
+                f"{self.current_epoch}, so that nothing was learnt. Look for images that hold NaN "
+                "(nnUNetv2_plan_and_preprocess --verify_dataset_integrity), or lower initial_lr. The checkpoints of "
+                "earlier epochs are unharmed"
             )
         super().on_train_epoch_end(_with_finite_losses(train_outputs))
 
@@ -78,7 +81,7 @@ class FiniteSteps(nnUNetTrainer):
 
 
 def _finite(optimizer: Optimizer) -> bool:
-    """Whether all gradients are; each tensor's sum is not where one of its numbers is not."""
+    """Whether all gradients are finite: the sum of a tensor with a number that is not finite is not finite either."""
     gradients = [
         weight.grad for group in optimizer.param_groups for weight in group["params"] if weight.grad is not None
     ]
@@ -88,9 +91,9 @@ def _finite(optimizer: Optimizer) -> bool:
 
 
 def _with_finite_losses(outputs: list[dict]) -> list[dict]:
-    """`outputs` with the mean of the finite losses for the others, so that their mean is that of the finite ones.
+    """`outputs` with the mean of the finite losses in place of the others, which leaves that mean unchanged.
 
-    As many as before: nnU-Net stacks those of all processes.
+    The number of outputs stays, because nnU-Net stacks those of all processes.
     """
     finite = [output["loss"] for output in outputs if np.isfinite(output["loss"])]
     if not finite:

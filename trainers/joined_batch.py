@@ -1,25 +1,26 @@
 """Ways around two faults of nnU-Net's Dice and cross entropy in distributed training."""
 
 import torch
+from nnunetv2.training.loss.compound_losses import DC_and_BCE_loss, DC_and_CE_loss
 from torch import Tensor, distributed, nn
 
 from nnunet_mamba.losses.soft_counts import truth_maps
 
 
 class JoinedLoss(nn.Module):
-    """nnU-Net's Dice and cross entropy for one process of several: the mean over all processes is that of the joined batches.
+    """nnU-Net's Dice and cross entropy in distributed training: the mean over all processes is the joined batch's.
 
-    nnU-Net 2.8.1 lets every process take its own mean, and the mean of means is another number where the processes' batches are
-    not of one size, or differ in how many of their pixels are to be ignored. Here each mean counts for as many pixels, or images,
-    as it is the mean of.
+    In nnU-Net 2.8.1 each process takes its own mean. The mean of these means is another number if the processes'
+    batches differ in size or in their number of ignored pixels. Here each mean is weighted by its number of pixels or
+    images.
 
     Args:
-        loss: nnU-Net's DC_and_CE_loss or DC_and_BCE_loss, whose weights are set anew in each call.
+        loss: nnU-Net's DC_and_CE_loss or DC_and_BCE_loss; each call sets its weights.
         batch_dice: whether its Dice is one for the whole batch.
         ignore_label: label whose pixels do not count, or None.
     """
 
-    def __init__(self, loss: nn.Module, batch_dice: bool, ignore_label: int | None):
+    def __init__(self, loss: DC_and_CE_loss | DC_and_BCE_loss, batch_dice: bool, ignore_label: int | None):
         super().__init__()
         self.loss = loss
         self.batch_dice = batch_dice
@@ -40,11 +41,12 @@ class JoinedLoss(nn.Module):
 
 
 class JoinedBatch(nn.Module):
-    """nnU-Net's Dice over a batch, of the batch's images put together as one, which has the same sums.
+    """nnU-Net's Dice over a batch, with the batch's images joined into one, which has the same sums.
 
-    In distributed training nnU-Net 2.8.1 gathers the sums of each image from all processes as tensors that must be of one size,
-    but itself splits a batch of 13 for two GPUs into 7 and 6: the training ends with an error, or waits for ever. Of one image
-    in each process there are as many everywhere.
+    In distributed training nnU-Net 2.8.1 gathers the sums of each image from all processes, as tensors of one size. But
+    it
+    splits a batch of 13 for two GPUs into 7 and 6: the training ends with an error or hangs. With one joined image per
+    process the sizes agree.
     """
 
     def __init__(self, dice: nn.Module):
@@ -52,7 +54,8 @@ class JoinedBatch(nn.Module):
         self.dice = dice
 
     def forward(self, logits: Tensor, target: Tensor, loss_mask: Tensor | None = None) -> Tensor:
-        return self.dice(_joined(logits), _joined(target), loss_mask=None if loss_mask is None else _joined(loss_mask))
+        mask = None if loss_mask is None else _joined(loss_mask)
+        return self.dice(_joined(logits), _joined(target), loss_mask=mask)
 
 
 def _joined(maps: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
-"""What our trainers of 2-D Mamba networks have in common: the switch of deep supervision and the check for 2-D."""
+"""What our trainers of 2-D Mamba networks have in common: 2-D patches only, frequent checkpoints, deep supervision."""
 
 from os.path import join
 from time import time
+from typing import Any
 
 import torch
 from torch import nn
@@ -15,9 +16,17 @@ from nnunet_mamba.trainers.robust_trainer import RobustTrainer
 class MambaTrainer(RobustTrainer):
     """Base of the trainers of 2-D networks with an attribute `deep_supervision`.
 
-    A subclass says which network (`build_network_architecture`, static: prediction calls it without a trainer), which loss
-    (`_build_loss`) and of which sizes the outputs are (`_get_deep_supervision_scales`); nnU-Net does the rest.
+    A subclass builds the network (`build_network_architecture`), the loss of one output (`build_loss`) and the
+    optimiser (`build_optimizer`), all without a trainer: prediction and planning have none. Its
+    `_get_deep_supervision_scales` says which sizes the outputs have. nnU-Net does the rest.
     """
+
+    network: nn.Module
+    enable_deep_supervision = True
+    # An epoch on a CPU is long and these checkpoints are small: write them often, and say where the training is.
+    save_every = 1
+    seconds_between_checkpoints = 600
+    seconds_between_progress = 60
 
     def __init__(
         self,
@@ -29,10 +38,6 @@ class MambaTrainer(RobustTrainer):
     ):
         _check_2d(type(self).__name__, plans, configuration)
         super().__init__(plans, configuration, fold, dataset_json, device)
-        # An epoch on a CPU is long, and these checkpoints are small: write them often, and say where the training is.
-        self.save_every = 1
-        self.seconds_between_checkpoints = 600
-        self.seconds_between_progress = 60
 
     def on_train_epoch_start(self) -> None:
         super().on_train_epoch_start()
@@ -54,44 +59,44 @@ class MambaTrainer(RobustTrainer):
         return result
 
     def _save_unfinished_epoch(self) -> None:
-        """A checkpoint_latest.pth from which --c takes the present weights and begins the present epoch anew."""
-        self.current_epoch -= 1  # nnU-Net stores the epoch behind the present one
+        """A checkpoint_latest.pth: --c goes on with its weights and starts this epoch again."""
+        self.current_epoch -= 1  # nnU-Net stores the number of the next epoch
         self.save_checkpoint(join(self.output_folder, "checkpoint_latest.pth"))
         self.current_epoch += 1
 
     def load_checkpoint(self, *args, **kwargs) -> None:
         super().load_checkpoint(*args, **kwargs)
         for values in self.logger.get_checkpoint().values():
-            del values[self.current_epoch :]  # what an unfinished epoch had logged: it begins anew
+            del values[self.current_epoch :]  # logged by an unfinished epoch, which starts again
 
     def _validation_dice(self) -> list[float]:
-        """Of the epochs so far, for schedules that look at it."""
+        """The validation Dice of each epoch so far, for schedules that look at it."""
         return self.logger.get_value("mean_fg_dice", step=None)
 
     @property
-    def bare_network(self) -> nn.Module:
-        """The network without what distributed training and compilation wrap it in."""
+    def bare_network(self) -> Any:
+        """The network without the wrappers of distributed training and compilation."""
         network = self.network.module if isinstance(self.network, DistributedDataParallel) else self.network
         return network._orig_mod if isinstance(network, OptimizedModule) else network
 
     def set_deep_supervision_enabled(self, enabled: bool) -> None:
-        # nnU-Net switches it back on after the final validation, whatever this training uses
+        # after the final validation nnU-Net switches it on, whatever this training uses
         self.bare_network.deep_supervision = enabled and self.enable_deep_supervision
 
 
 def _check_2d(trainer: str, plans: dict, configuration: str) -> None:
-    """A ValueError before any folder is made where `configuration` is not one of 2-D patches that are large enough."""
+    """Raise ValueError, before any folder is made, unless the patches of `configuration` are 2-D and large enough."""
     settings = plans["configurations"][configuration]
     while "patch_size" not in settings:
         settings = plans["configurations"][settings["inherits_from"]]
     patch_size = settings["patch_size"]
     if len(patch_size) != 2:
         raise ValueError(
-            f"{trainer}: got the configuration '{configuration}' with patches of {len(patch_size)} axes, wanted 2: its network "
-            "is 2-D. Use the configuration 2d: nnUNetv2_train DATASET 2d FOLD -tr " + trainer
+            f"{trainer}: got the configuration '{configuration}' with patches of {len(patch_size)} axes, wanted 2: its "
+            "network is 2-D. Use the configuration 2d: nnUNetv2_train DATASET 2d FOLD -tr " + trainer
         )
     if min(patch_size) < SMALLEST:
         raise ValueError(
             f"{trainer}: got patch_size {list(patch_size)} in the configuration '{configuration}', wanted at least "
-            f"{SMALLEST} an axis: its network pads them to multiples of 32. Set a larger patch_size in the plans file"
+            f"{SMALLEST} per axis: its network pads them to multiples of 32. Set a larger patch_size in the plans file"
         )

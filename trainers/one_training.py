@@ -1,4 +1,4 @@
-"""OneTraining: a folder of results belongs to one running training, and is known to be writable before any work."""
+"""OneTraining: only one training runs in a results folder, and the folder is known to be writable before any work."""
 
 import os
 import socket
@@ -10,11 +10,11 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from torch import distributed
 
 LOCK = "training.lock"
-_held: dict[str, object] = {}  # by this process, until it ends: two trainers in one process may share a folder
+_held: dict[str, object] = {}  # until this process ends; two trainers in one process may share a folder
 
 
 class OneTraining(nnUNetTrainer):
-    """A trainer that takes its results folder for its process, before nnU-Net writes anything there.
+    """A trainer that locks its results folder for its process before nnU-Net writes anything there.
 
     Raises:
         RuntimeError: another process trains or validates there.
@@ -36,7 +36,7 @@ class OneTraining(nnUNetTrainer):
 
 
 def results_folder(trainer: str, plans: dict, configuration: str, fold: int | str) -> str:
-    """Where nnU-Net lets `trainer` write; it says so itself only after it has begun to."""
+    """Where nnU-Net lets `trainer` write. A trainer knows it only after nnU-Net has begun to write there."""
     manager = PlansManager(plans)
     return os.path.join(
         nnUNet_results, manager.dataset_name, f"{trainer}__{manager.plans_name}__{configuration}", f"fold_{fold}"
@@ -54,21 +54,21 @@ def take(folder: str) -> None:
         _held[folder] = _lock(path)
     except BlockingIOError as error:
         raise RuntimeError(
-            f"{folder}: got a folder that another process trains or validates in ({_holder(path)}), wanted one of our own. "
-            "Wait for it, stop it, or train another fold"
+            f"{folder}: got a folder that another process trains or validates in ({_holder(path)}), wanted a free "
+            "one. Wait for that process, stop it, or train another fold"
         ) from error
     except OSError as error:
         raise OSError(
-            f"{folder}: got {str(error)!r} when creating {LOCK} there, wanted a folder that can be written to. Point "
-            "nnUNet_results to such a folder, or change the permissions"
+            f"{folder}: got {str(error)!r} when creating {LOCK} there, wanted a writable folder. Point nnUNet_results "
+            "to another folder, or change the permissions"
         ) from error
 
 
 def _lock(path: str) -> object:
-    """What keeps `path` locked as long as it lives; BlockingIOError where another process has locked it.
+    """An object that keeps `path` locked while it lives; raises BlockingIOError if another process has locked it.
 
-    POSIX record locks, as they end with the process: locks by flock would live on in nnU-Net's data workers, which are forks
-    and outlive a training that was killed. Windows has no forks, and filelock, which torch brings along, locks there.
+    POSIX record locks end with the process. Locks by flock would live on in nnU-Net's data workers, which are forks and
+    outlive a killed training. Windows has no forks; there filelock does it.
     """
     try:
         import fcntl
@@ -81,10 +81,10 @@ def _lock(path: str) -> object:
         except Timeout as error:
             raise BlockingIOError(str(error)) from error
         return lock
-    file = open(path, "a+")
+    file = open(path, "a+")  # noqa: SIM115 (open as long as it is locked)
     try:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except PermissionError as error:  # as some systems say that it is locked
+    except PermissionError as error:  # on some systems, if it is locked
         raise BlockingIOError(str(error)) from error
     file.truncate(0)
     file.write(f"process {os.getpid()} on {socket.gethostname()}")
@@ -96,5 +96,5 @@ def _holder(path: str) -> str:
     try:
         with open(path) as file:
             return file.read() or "unknown"
-    except OSError:  # Windows lets nobody read it
+    except OSError:  # on Windows nobody can read it
         return "unknown"

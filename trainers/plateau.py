@@ -9,11 +9,11 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 class PlateauOfHistory:
     """torch's ReduceLROnPlateau as a function of the logged validation Dice, for nnU-Net's `lr_scheduler.step(epoch)`.
 
-    Each step replays the history of the epochs before. nnU-Net keeps that history in its checkpoints, so a training that
-    continues has the learning rate that it would have had, without any state of ours.
+    Each step replays the history of earlier epochs. nnU-Net keeps that history in its checkpoints, so a continued
+    training has the right learning rate without any state of ours.
 
     Args:
-        history: gives the validation Dice of the epochs so far.
+        history: returns the validation Dice of the epochs so far.
         factor, patience: the rate is multiplied by `factor` after more than `patience` epochs without a new best.
     """
 

@@ -1,10 +1,11 @@
-"""RobustTrainer: nnU-Net's trainer where it would lose a training to one bad image, a full disk or a second start."""
+"""RobustTrainer: nnU-Net's trainer that loses no training to one bad image, a full disk or a second start."""
 
 from nnunet_mamba.trainers.best_epoch import BestEpoch
+from nnunet_mamba.trainers.class_attributes import ClassAttributes
 from nnunet_mamba.trainers.finite_steps import FiniteSteps
 from nnunet_mamba.trainers.one_training import OneTraining
 from nnunet_mamba.trainers.whole_checkpoints import WholeCheckpoints
 
 
-class RobustTrainer(FiniteSteps, BestEpoch, WholeCheckpoints, OneTraining):
-    """What all our trainers derive from; it changes neither network, nor loss, nor recipe."""
+class RobustTrainer(FiniteSteps, BestEpoch, WholeCheckpoints, OneTraining, ClassAttributes):
+    """The base of all our trainers. It changes neither network, nor loss, nor recipe."""

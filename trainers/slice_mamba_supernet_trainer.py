@@ -1,38 +1,27 @@
-"""SliceMambaSupernetTrainer: the first step of the slicing search, a network of which each iteration trains one path."""
+"""SliceMambaSupernetTrainer: the first step of the slicing search; each iteration trains one path of a network."""
 
 import json
 from pathlib import Path
 
 import numpy as np
-import torch
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from nnunet_mamba.networks import SliceMambaSupernet
-from nnunet_mamba.networks.slicemamba import DEFAULT_SLICES
+from nnunet_mamba.networks.slicemamba import DEFAULT_SLICES, SliceMambaSupernet
 from nnunet_mamba.search.cases import SEARCH_CASES_FILE, search_cases
-from nnunet_mamba.trainers.slice_mamba_trainer import SliceMambaRecipe, sizes_in_plans
+from nnunet_mamba.trainers.sizes_in_plans import sizes_in_plans
+from nnunet_mamba.trainers.slice_mamba_trainer import SliceMambaRecipe
 
 
 class SliceMambaSupernetTrainer(SliceMambaRecipe):
-    """Trains the supernet of SliceMamba (Fan et al., IEEE JBHI 2025): one random path an iteration (single path, one shot).
+    """Trains SliceMamba's supernet (Fan et al., IEEE JBHI 2025): one random path per iteration (single path, one shot).
 
-    Part of the fold's training cases is kept for the search and takes the place of the validation cases, which stay unseen:
-    the validation cases of the next fold, so that whatever the folds keep together stays together. `search_cases.json` beside
-    the checkpoints lists them.
+    The validation cases of the next fold are kept for the search, so that what folds keep together stays together. They
+    replace this fold's validation cases, which stay unseen. `search_cases.json` beside the checkpoints lists them.
     """
 
-    def __init__(
-        self,
-        plans: dict,
-        configuration: str,
-        fold: int,
-        dataset_json: dict,
-        device: torch.device = torch.device("cuda"),
-    ):
-        super().__init__(plans, configuration, fold, dataset_json, device)
-        self.path_seed = 0
+    path_seed = 0
 
     @staticmethod
     def build_network_architecture(
@@ -42,10 +31,11 @@ class SliceMambaSupernetTrainer(SliceMambaRecipe):
         num_output_channels: int,
         enable_deep_supervision: bool = False,
     ) -> nn.Module:
-        return SliceMambaSupernet(num_input_channels, num_output_channels, **sizes_in_plans(configuration_manager))
+        sizes = sizes_in_plans(configuration_manager, "slicemamba_supernet")
+        return SliceMambaSupernet(num_input_channels, num_output_channels, **sizes)
 
     def _do_i_compile(self) -> bool:
-        """Never: nearly every iteration takes a path of its own, which would have to be compiled."""
+        """Never: nearly every iteration takes a new path, which would have to be compiled."""
         return False
 
     def initialize(self) -> None:
@@ -55,7 +45,7 @@ class SliceMambaSupernetTrainer(SliceMambaRecipe):
             self.network = DistributedDataParallel(self.network.module, devices, find_unused_parameters=True)
 
     def do_split(self) -> tuple[list[str], list[str]]:
-        """The training cases without those for the search, and those for the search."""
+        """The training cases left for the supernet, and the cases kept for the search."""
         training, _ = super().do_split()
         splits = Path(self.preprocessed_dataset_folder_base, "splits_final.json")
         splits = json.loads(splits.read_text()) if splits.is_file() and self.fold != "all" else []
@@ -71,7 +61,7 @@ class SliceMambaSupernetTrainer(SliceMambaRecipe):
 
     def on_train_epoch_start(self) -> None:
         super().on_train_epoch_start()
-        # the same in every process of a distributed training, and in one that goes on
+        # the same in every process of a distributed training, and in a continued one
         self._paths = np.random.default_rng([self.path_seed, self.current_epoch])
 
     def train_step(self, batch: dict) -> dict:
@@ -90,48 +80,3 @@ class SliceMambaSupernetTrainer(SliceMambaRecipe):
     def _draw_path(self) -> None:
         network = self.bare_network
         network.set_path(self._paths.integers(len(network.choices), size=len(network.blocks)))
-
-
-class SliceMambaSupernetTrainer_5epochs(SliceMambaSupernetTrainer):
-    """SliceMambaSupernetTrainer for 5 epochs."""
-
-    def __init__(
-        self,
-        plans: dict,
-        configuration: str,
-        fold: int,
-        dataset_json: dict,
-        device: torch.device = torch.device("cuda"),
-    ):
-        super().__init__(plans, configuration, fold, dataset_json, device)
-        self.num_epochs = 5
-
-
-class SliceMambaSupernetTrainer_50epochs(SliceMambaSupernetTrainer):
-    """SliceMambaSupernetTrainer for 50 epochs."""
-
-    def __init__(
-        self,
-        plans: dict,
-        configuration: str,
-        fold: int,
-        dataset_json: dict,
-        device: torch.device = torch.device("cuda"),
-    ):
-        super().__init__(plans, configuration, fold, dataset_json, device)
-        self.num_epochs = 50
-
-
-class SliceMambaSupernetTrainer_250epochs(SliceMambaSupernetTrainer):
-    """SliceMambaSupernetTrainer for 250 epochs."""
-
-    def __init__(
-        self,
-        plans: dict,
-        configuration: str,
-        fold: int,
-        dataset_json: dict,
-        device: torch.device = torch.device("cuda"),
-    ):
-        super().__init__(plans, configuration, fold, dataset_json, device)
-        self.num_epochs = 250

@@ -1,4 +1,4 @@
-"""Look over this installation: versions, devices, the scan engine, whether nnU-Net finds the trainers, its three folders."""
+"""Check this installation: versions, devices, scan engine, whether nnU-Net finds the trainers, its folders."""
 
 import argparse
 import os
@@ -10,20 +10,24 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import NamedTuple
 
+from packaging.version import Version
+
+from nnunet_mamba import catalogue
+from nnunet_mamba.messages import first_line
+from nnunet_mamba.nnunet_folders import VARIABLES
 from nnunet_mamba.nnunet_plugin import FOLDER, VARIABLE
 
-LEAST = {"torch": (2, 4), "nnunetv2": (2, 8)}
+LEAST = {"torch": "2.4", "nnunetv2": "2.8"}
 SHOWN = ("nnunet-mamba", "torch", "torchvision", "nnunetv2", "numba", "SimpleITK", "optuna", "triton", "mamba-ssm")
-FOLDERS = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
-TRAINER = "DAMambaTrainer"
-LOOK_UP = f"""
+LOOK_UP = """
+from nnunet_mamba import catalogue
 from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
-print("FOUND", recursive_find_trainer_class_by_name({TRAINER!r}).__module__)
+print("FOUND", *{recursive_find_trainer_class_by_name(entry.trainer).__module__ for entry in catalogue.entries()})
 """
 
 
 class Finding(NamedTuple):
-    """One line of the report; `fix` says what to do where it is red, and is empty where nothing is wrong."""
+    """One line of the report. `fix` says what to do about a red line and is empty if nothing is wrong."""
 
     subject: str
     state: str
@@ -35,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the report, to be pasted into an issue; 1 if a line is red."""
+    """Print the report, ready to paste into an issue; returns 1 if a line is red."""
     colours = sys.stdout.isatty()
     red = 0
     for finding in findings():
@@ -51,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def findings() -> Iterator[Finding]:
-    """Everything that is looked at, in the order of the report."""
+    """All findings, in the order of the report."""
     yield Finding("python", f"{sys.version.split()[0]} on {sys.platform}")
     for package in SHOWN:
         yield _version(package)
@@ -59,7 +63,7 @@ def findings() -> Iterator[Finding]:
         yield from _devices()
         yield from _engines()
     yield _trainers()
-    for variable in FOLDERS:
+    for variable in VARIABLES:
         yield _folder(variable)
 
 
@@ -70,10 +74,8 @@ def _version(package: str) -> Finding:
     except PackageNotFoundError:
         missing = f"pip install {package}" if package in ("torch", "nnunetv2", "numba", "SimpleITK") else ""
         return Finding(package, "not installed" if missing else "not installed, not needed", missing)
-    numbers = tuple(int(part) for part in found.split("+")[0].split(".")[:3] if part.isdecimal())
-    if least and numbers < least:
-        wanted = ".".join(map(str, least))
-        return Finding(package, f"{found}, wanted {wanted} or later", f"pip install --upgrade '{package}>={wanted}'")
+    if least and Version(found) < Version(least):
+        return Finding(package, f"{found}, wanted {least} or later", f"pip install --upgrade '{package}>={least}'")
     return Finding(package, found)
 
 
@@ -95,13 +97,14 @@ def _devices() -> Iterator[Finding]:
 
 
 def _torchvision(built_for: str) -> Finding:
-    """torchvision of another build than torch cannot be imported, or lacks its operators on the GPU."""
+    """A torchvision built for another torch cannot be imported, or lacks its operators on the GPU."""
     try:
         import torchvision
     except (ImportError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
         return Finding(
-            "torchvision", f"cannot be imported ({reason})", "install torch and torchvision together, of one build"
+            "torchvision",
+            f"cannot be imported ({first_line(error)})",
+            "install torch and torchvision together, of one build",
         )
     if not getattr(torchvision.version, "cuda", None) and not getattr(torchvision.version, "hip", None):
         state = f"{torchvision.__version__} without GPU operators beside torch for {built_for}"
@@ -136,10 +139,10 @@ def _engines() -> Iterator[Finding]:
 
 
 def _trainers() -> Finding:
-    """In a new interpreter, as nnU-Net's commands are."""
+    """Looks up every trainer in a new interpreter, like nnU-Net's commands."""
     done = subprocess.run([sys.executable, "-c", LOOK_UP], capture_output=True, text=True)
     if "FOUND nnunet_mamba.trainers" in done.stdout:
-        return Finding("nnU-Net finds trainers", f"yes, {TRAINER} and the others")
+        return Finding("nnU-Net finds trainers", f"yes, {', '.join(entry.trainer for entry in catalogue.entries())}")
     reason = (done.stderr.strip().splitlines() or ["not found"])[-1]
     if VARIABLE in os.environ and FOLDER in os.environ[VARIABLE].split(os.pathsep):
         return Finding(

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from nnunet_mamba import catalogue
 from nnunet_mamba.files import replacing
 
 
@@ -14,9 +15,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o", dest="output", required=True, metavar="OUT", help="file to write; then train with -pretrained_weights OUT"
     )
     parser.add_argument("--in-channels", type=int, default=3, metavar="N", help="channels of the images (default: 3)")
-    parser.add_argument(
-        "--supernet", action="store_true", help="write for SliceMambaSupernetTrainer, not SliceMambaTrainer"
-    )
+    supernet = catalogue.network("slicemamba_supernet")
+    parser.add_argument("--supernet", action="store_true", help=f"write for {supernet.trainer}, not {supernet.finds}")
 
 
 def run(args: argparse.Namespace) -> None:

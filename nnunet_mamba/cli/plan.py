@@ -1,12 +1,13 @@
-"""Plan patch and batch of one of our networks for your GPU's memory or your machine's RAM, for a data set in nnUNet_raw.
+"""Plan patch and batch of one of our networks for a data set in nnUNet_raw by your GPU's memory or machine's RAM.
 
-nnU-Net and torch are imported when a plan is made.
+nnU-Net and torch are imported only to make the plan.
 """
 
 import argparse
 
-NETWORKS = ("da_mambanet", "dermomamba", "slicemamba", "slicemamba_supernet")
-SIZES = ("dims", "depths", "depths_decoder")
+from nnunet_mamba import catalogue
+
+SIZES = {name: text for entry in catalogue.NETWORKS for name, text in entry.sizes.items()}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,8 +15,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-d", dest="dataset", metavar="ID", type=int, required=True, help="the data set's number in nnUNet_raw"
     )
+    networks = [entry.key for entry in catalogue.NETWORKS]
     parser.add_argument(
-        "--network", choices=NETWORKS, default=NETWORKS[0], help="what will be trained (default: %(default)s)"
+        "--network", choices=networks, default=networks[0], help="what will be trained (default: %(default)s)"
     )
     memory = parser.add_mutually_exclusive_group()
     memory.add_argument(
@@ -27,19 +29,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         help="what a training on a CPU may take (default without a GPU: half of this machine's)",
     )
+    with_sizes = ", ".join(entry.key for entry in catalogue.NETWORKS if entry.sizes)
     sizes = parser.add_argument_group(
-        "a smaller or larger SliceMamba", "one number a stage; by default those of the paper"
+        f"a smaller or larger network ({with_sizes})", "one number per stage; by default the paper's"
     )
-    sizes.add_argument(
-        "--dims", metavar="N", type=int, nargs="+", help="channels, each twice the one before (96 192 384 768)"
+    for name, text in SIZES.items():
+        sizes.add_argument(f"--{name.replace('_', '-')}", metavar="N", type=int, nargs="+", help=text)
+    parser.add_argument(
+        "-p", dest="name", metavar="NAME", help="the plans' name (default: made of the network and the memory)"
     )
-    sizes.add_argument("--depths", metavar="N", type=int, nargs="+", help="blocks of the encoder (2 2 9 2)")
-    sizes.add_argument("--depths-decoder", metavar="N", type=int, nargs="+", help="blocks of the decoder (2 2 2 1)")
-    parser.add_argument("-p", dest="name", metavar="NAME", help="the plans' name (default: one of network and memory)")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write the plans, and say what to run next."""
+    """Write the plans and say what to run next."""
     from nnunet_mamba.planning.budget import budget
     from nnunet_mamba.planning.report import report
     from nnunet_mamba.planning.run import plan

@@ -1,6 +1,8 @@
-"""Search SliceMamba's slicing for a data set, with a supernet that SliceMambaSupernetTrainer trained."""
+"""Search SliceMamba's slicing for a data set: evolve it on held-out cases with a trained supernet."""
 
 import argparse
+
+from nnunet_mamba import catalogue
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -10,7 +12,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("-f", dest="fold", required=True, metavar="FOLD", help="fold of the supernet, or all")
     what.add_argument("-c", dest="configuration", default="2d", help="configuration (default: 2d)")
     what.add_argument("-p", dest="plans", default="nnUNetPlans", help="plans (default: nnUNetPlans)")
-    what.add_argument("-tr", dest="trainer", default="SliceMambaSupernetTrainer", help="trainer (default: %(default)s)")
+    supernet = catalogue.network("slicemamba_supernet").trainer
+    what.add_argument("-tr", dest="trainer", default=supernet, help="trainer (default: %(default)s)")
     what.add_argument(
         "-chk", dest="checkpoint", default="checkpoint_final.pth", help="checkpoint (default: %(default)s)"
     )

@@ -2,7 +2,9 @@
 
 from typing import NamedTuple
 
-TRAINER = "DAMambaTrainer_demo"
+from nnunet_mamba import catalogue
+
+TRAINER = f"{catalogue.NETWORKS[0].trainer}_demo"
 DATASET = "Dataset501_PH2"
 RAW = f"nnUNet_raw/{DATASET}"
 TRAINED = f"nnUNet_results/{DATASET}/{TRAINER}__nnUNetPlans__2d/fold_0"

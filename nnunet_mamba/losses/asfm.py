@@ -32,6 +32,8 @@ class ASFMLoss(nn.Module):
         ValueError: logits and target disagree in shape, or the target holds values that are no label.
     """
 
+    hyper_parameters = {"asfm_alpha": "alpha"}  # attribute of a trainer: argument
+
     def __init__(self, alpha: float = 0.25, batch_dice: bool = True, ignore_label: int | None = None):
         super().__init__()
         self.alpha = alpha

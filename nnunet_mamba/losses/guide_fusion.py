@@ -44,6 +44,7 @@ class GuideFusionLoss(nn.Module):
     """
 
     smooth = 1e-3
+    hyper_parameters = {"guidance": "guidance"}  # attribute of a trainer: argument
 
     def __init__(self, guidance: str = "pixel", batch_dice: bool = True, ignore_label: int | None = None):
         super().__init__()

@@ -1,6 +1,7 @@
 """DA-MambaNet (Nguyen et al. 2025, Image and Vision Computing 163:105778), for any patch size, channels and classes."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from nnunet_mamba.blocks.multi_attention_mamba import MultiAttentionMamba
 from nnunet_mamba.blocks.scale_attention import ScaleAttention
 from nnunet_mamba.blocks.selective_kernel import SelectiveKernelConv, SelectiveKernelUnit
 from nnunet_mamba.networks.input_size import check_input, check_input_size, padded, padded_size
+from nnunet_mamba.networks.published import Names
 
 STEM_CHANNELS = 16
 STAGE_CHANNELS = (32, 64, 128, 256, 512)
@@ -39,6 +41,8 @@ class DAMambaNet(nn.Module):
     Raises:
         ValueError: `input_size` is not two sizes of at least 16, or an input has another size or number of channels.
     """
+
+    published_names: ClassVar[Names]
 
     def __init__(self, in_channels: int, num_classes: int, input_size: Sequence[int], deep_supervision: bool = True):
         super().__init__()
@@ -111,3 +115,69 @@ class DAMambaHeads(nn.Module):
         ]
         layer = self.scale_attention(torch.cat(scales, dim=1))
         return self.seg_layers["decoder"](last), self.seg_layers["layer"](layer)
+
+
+DAMambaNet.published_names = (
+    (r"\b(\w+)\.self_attention\.", r"\1.ss2d."),
+    (r"\bln_1\.", "norm."),
+    # axial convolutions and axial residual blocks
+    (r"\bmixer_h\.", "vertical."),
+    (r"\bmixer_w\.", "horizontal."),
+    (r"^(d\d\.)?conv1\.(vertical|horizontal)", r"\1body.0.\2"),
+    (r"^(d\d\.)bn1\.", r"\1body.1."),
+    (r"^(d\d\.)conv2\.", r"\1body.3."),
+    (r"^(d\d\.)conv3\.", r"\1body.4."),
+    (r"^(d\d\.)bn2\.", r"\1body.5."),
+    # multi-attention Mamba
+    (r"^(e\d\.)pca\.dw\.", r"\1channel_attention.depthwise."),
+    (r"^(e\d\.)psa\.pw\.", r"\1spatial_attention.unused."),
+    (r"^(e\d\.)psa\.pw_h\.", r"\1spatial_attention.mix_columns."),
+    (r"^(e\d\.)psa\.pw_w\.", r"\1spatial_attention.mix_rows."),
+    (r"^(e\d\.)mamba\.", r"\1vss."),
+    (r"^(e\d\.)axial(\d)\.", lambda m: f"{m[1]}axial.{int(m[2]) - 1}."),
+    (r"^(e\d\.)resmamba\.conv\.", r"\1residual_mamba.body.0."),
+    (r"^(e\d\.)resmamba\.block\.", r"\1residual_mamba.body.1."),
+    (r"^(e\d\.)resmamba\.ins_norm\.", r"\1residual_mamba.body.2."),
+    (r"^(e\d\.)resmamba\.", r"\1residual_mamba."),
+    (r"^(e\d\.)bn1\.", r"\1norm."),
+    (r"^(e\d\.)conv1\.", r"\1merge.0."),
+    (r"^(e\d\.)bn3\.", r"\1merge.1."),
+    (r"^(e\d\.)conv2\.", r"\1shortcut.0."),
+    (r"^(e\d\.)bn2\.", r"\1shortcut.1."),
+    (r"^(e\d\.)ins_norm1\.", r"\1instance_norm."),
+    (r"^(e\d\.)ins_norm(\d)\.", lambda m: f"{m[1]}unused.{int(m[2]) - 2}."),
+    # selective kernels
+    (r"\bconvs\.", "branches."),
+    (r"\bfc\.", "squeeze."),
+    (r"\bfcs\.", "select."),
+    (r"^(b5\.)conv1\.", r"\1reduce."),
+    (r"^(b5\.)conv2_sk\.", r"\1selective."),
+    (r"^(b5\.)conv3\.", r"\1expand."),
+    # gates
+    (r"\battention_gate\.W_g\.", "attention_gate.gate."),
+    (r"\battention_gate\.W_x\.", "attention_gate.skip."),
+    (
+        r"^scale_attention\.cbam\.ChannelGate\.mlp\.(\d)\.",
+        lambda m: f"scale_attention.channel_gate.mlp.{int(m[1]) - 1}.",
+    ),
+    (r"^scale_attention\.cbam\.SpatialGate\.conv1\.conv\.", "scale_attention.spatial_gate.0."),
+    (r"^scale_attention\.cbam\.SpatialGate\.conv1\.bn\.", "scale_attention.spatial_gate.1."),
+    (r"^scale_attention\.cbam\.SpatialGate\.conv2\.conv\.", "scale_attention.spatial_gate.3."),
+    (r"^scale_attention\.conv3\.", "scale_attention.merge.0."),
+    (r"^scale_attention\.bn3\.", "scale_attention.merge.1."),
+    (r"\bcbam\.ChannelGate\.mlp\.(\d)\.", lambda m: f"cbam.0.mlp.{int(m[1]) - 1}."),
+    (r"\bcbam\.SpatialGate\.spatial\.conv\.", "cbam.1.conv."),
+    (r"\bcbam\.SpatialGate\.spatial\.bn\.", "cbam.1.norm."),
+    # the network
+    (r"^pw_in\.", "stem.0."),
+    (r"^sk_in\.", "stem.1."),
+    (r"^e(\d)\.", lambda m: f"encoder.{int(m[1]) - 1}."),
+    (r"^b5\.", "bottleneck."),
+    (r"^a(\d)\.", lambda m: f"gates.{int(m[1]) - 1}."),
+    (r"^d(\d)\.", lambda m: f"decoder.{int(m[1]) - 1}."),
+    (r"^dsv1\.dsv\.0\.", "heads.unused."),
+    (r"^dsv(\d)\.dsv\.0\.", lambda m: f"heads.project.{int(m[1]) - 2}."),
+    (r"^scale_attention\.", "heads.scale_attention."),
+    (r"^conv_final\.", "heads.seg_layers.decoder."),
+    (r"^conv_out\.", "heads.seg_layers.layer."),
+)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -11,6 +12,7 @@ from nnunet_mamba.blocks.priority_attention import PriorityChannelAttention
 from nnunet_mamba.blocks.sweep_mamba import SweepMamba
 from nnunet_mamba.blocks.upsampling_decoder import UpsamplingDecoder
 from nnunet_mamba.networks.input_size import STRIDE, check_input, check_input_size, padded, padded_size
+from nnunet_mamba.networks.published import Names
 
 STEM_CHANNELS = 16
 STAGE_CHANNELS = (32, 64, 128, 256, 512)
@@ -46,6 +48,8 @@ class DermoMamba(nn.Module):
     Raises:
         ValueError: `input_size` is not two sizes of at least 16, or an input has another size or number of channels.
     """
+
+    published_names: ClassVar[Names]
 
     def __init__(self, in_channels: int, num_classes: int, input_size: Sequence[int], deep_supervision: bool = False):
         super().__init__()
@@ -95,3 +99,46 @@ class DermoMamba(nn.Module):
 
     def extra_repr(self) -> str:
         return f"input_size={self.input_size}, deep_supervision={self.deep_supervision}"
+
+
+DermoMamba.published_names = (
+    (r"\b(\w+)\.self_attention\.", r"\1.ss2d."),
+    (r"\bln_1\.", "norm."),
+    # cross-scale Mamba in the encoder
+    (r"^(e\d\.)resmamba\.block\.", r"\1mamba.cross_scale."),
+    (r"^(e\d\.)resmamba\.conv\.", r"\1mamba.body.0."),
+    (r"^(e\d\.)resmamba\.ins_norm\.", r"\1mamba.body.1."),
+    (r"^(e\d\.)resmamba\.", r"\1mamba."),
+    (r"\bdw(\d)\.(mixer|conv)", lambda m: f"axial.{int(m[1]) - 1}.{m[2]}"),
+    (r"\bmixer_h\.", "vertical."),
+    (r"\bmixer_w\.", "horizontal."),
+    (r"\b(axial\.\d\.)conv\.", r"\1square."),
+    (r"\bcross_scale\.bn\.", "cross_scale.norm."),
+    (r"^(e\d\.)pw\.", r"\1widen.0."),
+    (r"^(e\d\.)bn\.", r"\1widen.1."),
+    # gates of the skips
+    (r"\bChannelGate\.mlp\.(\d)\.", lambda m: f"0.mlp.{int(m[1]) - 1}."),
+    (r"\bSpatialGate\.spatial\.conv\.", "1.conv."),
+    (r"\bSpatialGate\.spatial\.bn\.", "1.norm."),
+    # bottleneck
+    (r"^b1\.ln\.", "b1.norm_in."),
+    (r"^b1\.proj_in\.", "b1.squeeze."),
+    (r"^b1\.mamba1\.", "b1.over_channels."),
+    (r"^b1\.mamba2\.", "b1.over_height."),
+    (r"^b1\.mamba3\.", "b1.over_width."),
+    (r"^b1\.proj_out\.", "b1.expand."),
+    (r"^b1\.bn\.", "b1.norm."),
+    (r"^b2\.dw\.", "b2.depthwise."),
+    # decoder
+    (r"^(d\d\.)pw\.", r"\1body.0."),
+    (r"^(d\d\.)pw2\.", r"\1body.1."),
+    (r"^(d\d\.)bn\.", r"\1body.3."),
+    # the network
+    (r"^pw_in\.", "stem."),
+    (r"^e(\d)\.", lambda m: f"encoder.{int(m[1]) - 1}."),
+    (r"^s(\d)\.", lambda m: f"skips.{int(m[1]) - 1}."),
+    (r"^b1\.", "sweep_mamba."),
+    (r"^b2\.", "channel_attention."),
+    (r"^d(\d)\.", lambda m: f"decoder.{int(m[1]) - 1}."),
+    (r"^conv_out\.", "heads.seg_layers.0."),
+)

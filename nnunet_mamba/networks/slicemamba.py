@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from nnunet_mamba.blocks.patches import PatchEmbedding, PatchExpanding, PatchMerging
 from nnunet_mamba.blocks.slice_scan import S3Block
 from nnunet_mamba.networks.input_size import check_channels, padded, padded_size
+from nnunet_mamba.networks.published import Names
 
 SLICES = ((2, 2), (2, 4), (4, 2), (4, 4))  # (h, w): the paper's choices per block
 DEFAULT_SLICES = (4, 4)
@@ -35,6 +36,8 @@ class SliceMamba(nn.Module):
         ValueError: `slicing` is not a pair of positive integers per block, `dims` do not double, `dims` and depths
             differ in length, or an input has another number of channels.
     """
+
+    published_names: ClassVar[Names]
 
     def __init__(
         self,
@@ -227,3 +230,19 @@ def _initialise(module: nn.Module) -> None:
         nn.init.trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+
+
+SliceMamba.published_names = (
+    (r"^smunet\.", ""),
+    (r"\bself_attention\.", "scan."),
+    (r"\bln_1\.", "norm."),
+    (r"^patch_embed\.proj\.", "embedding.projection."),
+    (r"^patch_embed\.", "embedding."),
+    (r"^layers\.(\d)\.blocks\.", r"encoder.\1."),
+    (r"^layers\.(\d)\.downsample\.", r"merging.\1."),
+    (r"^layers_up\.(\d)\.blocks\.", r"decoder.\1."),
+    (r"^layers_up\.(\d)\.upsample\.", lambda m: f"expanding.{int(m[1]) - 1}."),
+    (r"^final_up\.", "final_expanding."),
+    (r"^final_conv\.", "head.seg_layers."),
+)
+SliceMambaSupernet.published_names = ()

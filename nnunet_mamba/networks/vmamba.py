@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nnunet_mamba.blocks.slice_scan import ANY_SLICES
-from nnunet_mamba.networks.published import SLICEMAMBA, is_setting, translate
+from nnunet_mamba.networks.published import is_setting, translate
 from nnunet_mamba.networks.slicemamba import SliceMamba, SliceMambaSupernet
 
 BLOCK = re.compile(r"^layers\.(\d+)\.blocks\.")
@@ -68,7 +68,7 @@ def _targets(network: SliceMamba, name: str) -> list[str]:
     if stage := BLOCK.match(name):
         mirrored = len(network.dims) - 1 - int(stage[1])
         names.append(f"layers_up.{mirrored}.blocks.{name[stage.end() :]}")
-    targets = [translate(each, SLICEMAMBA) for each in names]
+    targets = [translate(each, SliceMamba.published_names) for each in names]
     if not isinstance(network, SliceMambaSupernet):
         return targets
     return [each for target in targets for each in _for_each_choice(target, len(network.choices))]

@@ -1,4 +1,4 @@
-"""What a training may take: of a GPU's memory, or of the machine's."""
+"""How much memory a training may take, of a GPU or of the machine."""
 
 import os
 from pathlib import Path
@@ -7,14 +7,15 @@ from typing import NamedTuple
 from nnunet_mamba.planning.memory import GIB
 from nnunet_mamba.planning.planner import GPU, RAM
 
-# GiB: CUDA's context; Python with torch and nnU-Net, 1.0, and two processes that augment batches, 0.5, as measured in a training
+# GiB besides the training step, measured: CUDA's context; Python with torch and nnU-Net (1.0) and two processes that
+# augment batches (0.5)
 OUTSIDE = {GPU: 0.5, RAM: 1.5}
-SHARE_OF_RAM = 0.5  # the system, other programs and the cache of the data's files have the rest
+SHARE_OF_RAM = 0.5  # the rest is for the system, other programs and cached data files
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 class Budget(NamedTuple):
-    """`total` GiB of `kind`, GPU memory or RAM, and what is left of it for a training step."""
+    """`total` GiB of `kind`, GPU memory or RAM, and how much of it a training step may take."""
 
     total: float
     kind: str
@@ -24,7 +25,7 @@ class Budget(NamedTuple):
 
     @property
     def outside(self) -> float:
-        """GiB that a training takes beside its step."""
+        """GiB that a training takes besides its step."""
         return OUTSIDE[self.kind]
 
     @property
@@ -34,13 +35,13 @@ class Budget(NamedTuple):
 
 
 def budget(gpu_memory: float | None = None, ram: float | None = None) -> Budget:
-    """The one that was given, in GiB; else the memory of the first GPU; else, without a GPU, half of the machine's RAM.
+    """The given one, in GiB; or else the memory of the first GPU; without a GPU half of the machine's RAM.
 
     Raises:
-        ValueError: both are given, or not a positive number; or the machine does not tell its RAM.
+        ValueError: both are given, or one is not positive; or the machine does not tell its RAM.
     """
     if gpu_memory is not None and ram is not None:
-        raise ValueError(f"got --gpu-memory {gpu_memory:g} and --ram {ram:g}, wanted the one of the device that trains")
+        raise ValueError(f"got --gpu-memory {gpu_memory:g} and --ram {ram:g}, wanted only one of them")
     for option, given, kind in (("--gpu-memory", gpu_memory, GPU), ("--ram", ram, RAM)):
         if given is not None:
             if not 0 < given < float("inf"):
@@ -54,7 +55,7 @@ def budget(gpu_memory: float | None = None, ram: float | None = None) -> Budget:
 
 
 def machine_ram() -> int:
-    """Bytes that this machine, or the container around this process, has."""
+    """Bytes of RAM of this machine, or of the container around this process."""
     try:
         physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):

@@ -1,7 +1,7 @@
-"""The memory of a piece of work, counted without doing it: torch's fake tensors have shapes and lifetimes, and no numbers.
+"""The memory of a piece of work, counted without doing it: torch's fake tensors have shapes and lifetimes, no numbers.
 
-Every tensor that the work would allocate is counted from its birth to its last use, those that autograd keeps for the backward
-among them. What a kernel allocates inside itself is not seen; benchmarks/memory.py tells how much that is.
+Every tensor that the work would allocate is counted from its birth to its last use, those that autograd keeps for the
+backward among them. What a kernel allocates inside itself is not seen; benchmarks/memory.py tells how much that is.
 """
 
 import weakref
@@ -19,8 +19,8 @@ aten = torch.ops.aten
 def peak_bytes(work: Callable[[], object]) -> int:
     """The most bytes that the tensors made by `work()` hold at one time.
 
-    Modules and tensors must be made inside `work`. A number read from a tensor (`if x.any()`, `x.item()`) is not known: `any` is
-    taken for false, everything else for true or 1, so that checks of the input find nothing wrong.
+    Modules and tensors must be made inside `work`. A number read from a tensor (`if x.any()`, `x.item()`) is not known:
+    `any` is taken for false, everything else for true or 1, so that checks of the input find nothing wrong.
     """
     with FakeTensorMode(), _LiveBytes() as live:
         work()

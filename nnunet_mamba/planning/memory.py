@@ -4,31 +4,32 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from nnunet_mamba.planning.dry_run import peak_bytes
-from nnunet_mamba.planning.recipes import Sizes, TrainingStep
+from nnunet_mamba.planning.training_step import Sizes, TrainingStep
 
 GIB = 2**30
-# What glibc's malloc keeps: a share of what a step allocates and frees, and some bytes anyhow. Chosen by measurements at 64 x 64 in
-# batches of 2 and at 192 x 256 in batches of 4; the others in benchmarks/results/memory_cpu.json, "resident", had no part in it.
+# What glibc's malloc keeps: a share of what a step allocates and frees, and a fixed amount. Fitted to measurements at
+# 64 x 64 in batches of 2 and at 192 x 256 in batches of 4. The others in benchmarks/results/memory_cpu.json,
+# "resident", test the fit.
 KEPT_SHARE = 0.3
 KEPT_BYTES = 2**25
-FLOATS_A_PARAMETER = 4  # itself, its gradient, Adam's two moments
+FLOATS_PER_PARAMETER = 4  # itself, its gradient, Adam's two moments
 
 
 def training_bytes(
     network: str, in_channels: int, num_classes: int, patch_size: Sequence[int], batch_size: int, sizes: Sizes = ()
 ) -> int:
-    """The peak of a training step in float32: weights, gradients, Adam's two moments, the batch, and all that the forward keeps
-    and the backward makes.
+    """The peak of a training step in float32, with weights, gradients, Adam's moments, the batch and all activations.
 
-    Counted tensor by tensor in a step with fake tensors, of the network and the loss themselves; a few seconds a call, whatever
-    the patch and the batch. "in_use" in benchmarks/results/memory_cpu.json compares it with what was measured. For a GPU, where
-    nnU-Net trains in mixed precision, it is an upper bound: activations are half as large there, but for the scan's.
+    Counted tensor by tensor in a step of the real network and loss with fake tensors. A call takes a few seconds,
+    whatever the patch and batch. "in_use" in benchmarks/results/memory_cpu.json compares it with measurements. On a GPU
+    nnU-Net trains in mixed precision, where all activations except the scan's are half as large: the count is then an
+    upper bound.
 
     Args:
-        network: a key of `nnunet_mamba.planning.recipes.RECIPES`.
-        in_channels: of the images.
+        network: a key of the catalogue.
+        in_channels: channels of the images.
         num_classes: channels of the logits.
-        patch_size: (H, W), as the networks take it.
+        patch_size: (H, W).
     """
     return _counted(network, in_channels, num_classes, tuple(map(int, patch_size)), int(batch_size), sizes)[0]
 
@@ -36,9 +37,9 @@ def training_bytes(
 def resident_bytes(
     network: str, in_channels: int, num_classes: int, patch_size: Sequence[int], batch_size: int, sizes: Sizes = ()
 ) -> int:
-    """What a training on a CPU adds to its process at the peak: `training_bytes`, and freed memory that glibc's malloc keeps."""
+    """What a training on a CPU adds to its process at its peak: `training_bytes` and freed memory that malloc keeps."""
     peak, parameters = _counted(network, in_channels, num_classes, tuple(map(int, patch_size)), int(batch_size), sizes)
-    return round(peak + KEPT_SHARE * (peak - FLOATS_A_PARAMETER * 4 * parameters)) + KEPT_BYTES
+    return round(peak + KEPT_SHARE * (peak - FLOATS_PER_PARAMETER * 4 * parameters)) + KEPT_BYTES
 
 
 @lru_cache(maxsize=256)

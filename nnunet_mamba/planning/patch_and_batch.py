@@ -1,4 +1,4 @@
-"""The largest patch, then the largest batch, that fit into a budget: nnU-Net's habits, with any estimate of memory."""
+"""The largest patch, then the largest batch, that fit into a budget: nnU-Net's way, with any estimate of memory."""
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
@@ -11,10 +11,10 @@ LARGEST = 2048  # pixels: patches begin with at most LARGEST**2, as nnU-Net's do
 
 
 def patches_to_try(median_shape: Sequence[float], spacing: Sequence[float]) -> list[tuple[int, int]]:
-    """From the median image on, each patch a step smaller than the one before, down to 32 x 32.
+    """From the size of the median image down to 32 x 32, each patch a step smaller than the one before.
 
-    Multiples of 32, so up to 31 pixels larger than the median image. The axis that is shortened is the one that is longest
-    relative to the image, as in nnU-Net.
+    Multiples of 32, so up to 31 pixels larger than the median image. The axis that is shortened is the one that is
+    longest relative to the image, as in nnU-Net.
 
     Args:
         median_shape: (H, W) of the images at `spacing`, in pixels.
@@ -60,7 +60,7 @@ def choose(
 
 
 class NothingFits(ValueError):
-    """`needed` bytes would do for `what`."""
+    """`what` does not fit; it needs `needed` bytes."""
 
     def __init__(self, what: str, needed: float):
         super().__init__(f"{what} needs {needed:.0f} bytes")
@@ -68,8 +68,9 @@ class NothingFits(ValueError):
 
 
 def _largest_batch(most: int, excess: Callable[[int], float]) -> int:
-    """The largest in MIN_BATCH..most without excess, where MIN_BATCH has none: by guesses on the line between two known ones,
-    since memory is nearly linear in the batch.
+    """The largest batch in MIN_BATCH..most without excess; MIN_BATCH has none.
+
+    Guesses on the line between two known batches, because memory is nearly linear in the batch.
     """
     low, high = MIN_BATCH, min(most, 4 * MIN_BATCH)
     while excess(high) <= 0:

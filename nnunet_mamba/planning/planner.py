@@ -1,7 +1,6 @@
-"""nnU-Net's experiment planner for our networks: its habits for data, and patch and batch by our networks' own memory."""
+"""nnU-Net's experiment planner for our networks: its rules for data; patch and batch by our networks' memory."""
 
 import json
-import os
 from pathlib import Path
 
 from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
@@ -10,23 +9,27 @@ from nnunetv2.paths import nnUNet_preprocessed
 from nnunetv2.utilities.json_export import recursive_fix_for_json_export
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
+from nnunet_mamba import catalogue
+from nnunet_mamba.files import replacing
 from nnunet_mamba.planning.memory import GIB, resident_bytes, training_bytes
 from nnunet_mamba.planning.patch_and_batch import choose, patches_to_try
-from nnunet_mamba.planning.recipes import RECIPES, Sizes
+from nnunet_mamba.planning.training_step import Sizes
 
 GPU, RAM = "GPU", "RAM"
 SHARED_PLANS = "nnUNetPlans"
-PATCH_AND_BATCH = {"data_identifier", "batch_size", "patch_size", "architecture", "batch_dice", "slicemamba"}
+# what plans may differ in and still preprocess alike
+NOT_OF_DATA = {"data_identifier", "batch_size", "patch_size", "architecture", "batch_dice"}
+NOT_OF_DATA |= {entry.sizes_entry for entry in catalogue.NETWORKS}
 UNBOUNDED = 1e6  # GB: nnU-Net's own search for a patch ends at once; ours replaces what it found
 POOLINGS = 5  # of the U-Net in the plans, so that any multiple of 32 fits it
 
 
 class MambaPlanner(ExperimentPlanner):
-    """Plans the configuration 2d, of 2-D and 3-D data sets alike; a subclass says for which network and what memory.
+    """Plans the configuration 2d of 2-D and 3-D data sets; a subclass says for which network and which kind of memory.
 
-    `gpu_memory_target_in_gb` is what a training step may take at its peak, in GiB. Spacing, normalization and resampling are
-    nnU-Net's; so is the network in the plans, a U-Net for the same patch, so that nnU-Net's own trainers take these plans as
-    well. Preprocessed data is shared with nnU-Net's default plans unless those were made differently.
+    `gpu_memory_target_in_gb` is what a training step may take at its peak, in GiB. Spacing, normalization and
+    resampling are nnU-Net's. So is the network in the plans, a U-Net for the same patch: nnU-Net's own trainers take
+    these plans too. Preprocessed data is shared with nnU-Net's default plans if they preprocess the same way.
 
     Raises:
         NothingFits: the memory is too small for the smallest patch.
@@ -48,10 +51,8 @@ class MambaPlanner(ExperimentPlanner):
         self, spacing, median_shape, data_identifier, approximate_n_voxels_dataset, _cache
     ) -> dict:
         if len(spacing) == 3:
-            return {
-                "patch_size": median_shape,
-                "spacing": spacing,
-            }  # not written; the whole image, so no 3d_lowres either
+            # not written; a patch of the whole image, so that nnU-Net plans no 3d_lowres either
+            return {"patch_size": median_shape, "spacing": spacing}
         plan = super().get_plans_for_configuration(
             spacing, median_shape, data_identifier, approximate_n_voxels_dataset, _cache
         )
@@ -62,11 +63,13 @@ class MambaPlanner(ExperimentPlanner):
             self.estimate,
         )
         self._fit_unet(plan["architecture"]["arch_kwargs"], spacing, patch)
-        of_network = {"slicemamba": {name: list(size) for name, size in self.sizes}} if self.sizes else {}
-        return plan | {"patch_size": list(patch), "batch_size": batch} | of_network
+        plan |= {"patch_size": list(patch), "batch_size": batch}
+        if self.sizes:
+            plan[catalogue.network(self.network).sizes_entry] = {name: list(size) for name, size in self.sizes}
+        return plan
 
     def estimate(self, patch_size: tuple[int, int], batch_size: int) -> int:
-        """Bytes that a training step takes at its peak: of a GPU's memory, or of a process's."""
+        """Bytes that a training step takes at its peak, of a GPU's memory or a process's."""
         channels = self.dataset_json.get("channel_names") or self.dataset_json["modality"]
         labels = LabelManager(self.dataset_json["labels"], self.dataset_json.get("regions_class_order"))
         count = resident_bytes if self.kind == RAM else training_bytes
@@ -89,7 +92,7 @@ class MambaPlanner(ExperimentPlanner):
         }
 
     def save_plans(self, plans: dict) -> None:
-        """Write the plans beside the fingerprint, in one go; configurations that the user added to the file stay."""
+        """Write the plans beside the fingerprint; configurations that the user added to the file stay."""
         recursive_fix_for_json_export(plans)
         plan = plans["configurations"]["2d"]
         if not self._agrees_with_shared(plan, plans["transpose_forward"]):
@@ -97,28 +100,25 @@ class MambaPlanner(ExperimentPlanner):
         file = self.folder / f"{self.plans_identifier}.json"
         added = json.loads(file.read_text())["configurations"] if file.exists() else {}
         plans["configurations"] = {"2d": plan} | {name: added[name] for name in added if name != "2d"}
-        unfinished = file.with_name(f"{file.name}.{os.getpid()}")
-        try:
+        with replacing(file) as unfinished:
             unfinished.write_text(json.dumps(plans, indent=4))
-            unfinished.replace(file)
-        finally:
-            unfinished.unlink(missing_ok=True)
 
     def _agrees_with_shared(self, plan: dict, transpose_forward: list[int]) -> bool:
-        """Whether the default plans, where there are any, preprocess as these do."""
+        """Whether nnU-Net's default plans, if there are any, preprocess as these do."""
         file = self.folder / f"{SHARED_PLANS}.json"
         if not file.exists():
             return True
         shared = json.loads(file.read_text())
         theirs = shared["configurations"].get("2d", {})
         return shared["transpose_forward"] == transpose_forward and all(
-            theirs.get(key) == value for key, value in plan.items() if key not in PATCH_AND_BATCH
+            theirs.get(key) == value for key, value in plan.items() if key not in NOT_OF_DATA
         )
 
 
-# nnU-Net gives a planner no arguments of ours: each network and kind of memory has its class, and sizes make one derived from it
+# nnU-Net passes a planner no arguments of ours: each network and kind of memory has its own class, and run.py
+# derives one for other sizes
 PLANNERS = {
-    (network, kind): type(f"{recipe.name}Planner{kind}", (MambaPlanner,), {"network": network, "kind": kind})
-    for network, recipe in RECIPES.items()
+    (entry.key, kind): type(f"{entry.network}Planner{kind}", (MambaPlanner,), {"network": entry.key, "kind": kind})
+    for entry in catalogue.NETWORKS
     for kind in (GPU, RAM)
 }

@@ -1,17 +1,17 @@
-"""What `nnunet_mamba plan` says: the table, and the commands that come next."""
+"""What `nnunet_mamba plan` prints: a table, and the commands to run next."""
 
+from nnunet_mamba import catalogue
 from nnunet_mamba.planning.budget import Budget
 from nnunet_mamba.planning.memory import GIB
 from nnunet_mamba.planning.planner import RAM, SHARED_PLANS
-from nnunet_mamba.planning.recipes import RECIPES
 from nnunet_mamba.planning.run import Planned
 
-OF_PRECISION = "The estimate is for float32. In nnU-Net's mixed precision a GPU needs less: on a GPU it is an upper bound, not yet measured on one."
+ON_GPU = "The estimate is for float32. nnU-Net's mixed precision needs less: an upper bound, not yet measured on a GPU."
 
 
 def report(dataset_id: int, network: str, budget: Budget, planned: Planned) -> str:
     """The table, where the preprocessed data is, and the next commands."""
-    recipe = RECIPES[network]
+    entry = catalogue.network(network)
     height, width = planned.configuration["patch_size"]
     median = " x ".join(f"{length:g}" for length in planned.configuration["median_image_size_in_voxels"])
     on_cpu = " -device cpu" if budget.kind == RAM else ""
@@ -21,7 +21,7 @@ def report(dataset_id: int, network: str, budget: Budget, planned: Planned) -> s
         "shared with nnU-Net's default plans" if shared else "not shared: nnU-Net's default plans differ"
     )
     rows = {
-        "network": f"{recipe.name} ({recipe.trainer})",
+        "network": f"{entry.network} ({entry.trainer})",
         "median image": median,
         "patch": f"{height} x {width}",
         "batch": planned.configuration["batch_size"],
@@ -33,20 +33,19 @@ def report(dataset_id: int, network: str, budget: Budget, planned: Planned) -> s
     }
     plans = f"-p {planned.name}"
     preprocess = f"nnUNetv2_preprocess -d {dataset_id} -plans_name {planned.name} -c 2d"
-    train = f"nnUNetv2_train {dataset_id} 2d 0 -tr {recipe.trainer} {plans}{on_cpu}"
-    if network == "slicemamba_supernet":
-        searched = RECIPES["slicemamba"].trainer
+    train = f"nnUNetv2_train {dataset_id} 2d 0 -tr {entry.trainer} {plans}{on_cpu}"
+    if entry.finds:
         then = [
             f"nnunet_mamba search -d {dataset_id} -f 0 {plans}",
-            f"nnUNetv2_train {dataset_id} 2d 0 -tr {searched} {plans}{on_cpu}",
+            f"nnUNetv2_train {dataset_id} 2d 0 -tr {entry.finds} {plans}{on_cpu}",
         ]
     else:
         then = [
-            f"nnUNetv2_predict -d {dataset_id} -c 2d -f 0 -tr {recipe.trainer} {plans} -i IMAGES -o PREDICTIONS{on_cpu}"
+            f"nnUNetv2_predict -d {dataset_id} -c 2d -f 0 -tr {entry.trainer} {plans} -i IMAGES -o PREDICTIONS{on_cpu}"
         ]
     commands = [preprocess, train, *then]
     lines = [f"  {name:18} {value}" for name, value in rows.items()]
-    lines += [] if on_cpu else ["", OF_PRECISION]
+    lines += [] if on_cpu else ["", ON_GPU]
     lines += ["", "Preprocessed already. Next:" if planned.is_preprocessed else "Next:"]
     lines += [f"  {command}" for command in commands[planned.is_preprocessed :]]
     return "\n".join(["", *lines])

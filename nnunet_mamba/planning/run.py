@@ -1,25 +1,26 @@
-"""From a data set's number to plans on disk: the fingerprint where it is missing, and nnU-Net's planning with our planner."""
+"""From a data set's number to plans on disk: its fingerprint if missing, and nnU-Net's planning with our planner."""
 
 import contextlib
 import io
 import json
 import math
-import os
 from pathlib import Path
 from typing import NamedTuple
 
 from nnunetv2.experiment_planning.plan_and_preprocess_api import extract_fingerprint_dataset, plan_experiment_dataset
 from nnunetv2.utilities.dataset_name_id_conversion import find_candidate_datasets
 
+from nnunet_mamba import catalogue
+from nnunet_mamba.nnunet_folders import PREPROCESSED, RAW, nnunet_folder
 from nnunet_mamba.planning.budget import Budget
 from nnunet_mamba.planning.memory import GIB
 from nnunet_mamba.planning.patch_and_batch import NothingFits
 from nnunet_mamba.planning.planner import PLANNERS, SHARED_PLANS
-from nnunet_mamba.planning.recipes import RECIPES, Sizes, check_sizes
+from nnunet_mamba.planning.training_step import Sizes, build_network
 
 
 class Planned(NamedTuple):
-    """What was written: the plans' name and file, their 2d configuration, and what a training step takes, in bytes."""
+    """What was written: the plans' name and file, their 2d configuration, and the bytes that a training step takes."""
 
     name: str
     file: Path
@@ -31,22 +32,24 @@ class Planned(NamedTuple):
 def plan(dataset_id: int, network: str, budget: Budget, name: str | None = None, sizes: Sizes = ()) -> Planned:
     """Plan the configuration 2d of a data set in nnUNet_raw for one of our networks.
 
-    Extracts the fingerprint where there is none, as nnUNetv2_plan_and_preprocess does.
+    Extracts the fingerprint if there is none, as nnUNetv2_plan_and_preprocess does.
 
     Args:
-        network: a key of `RECIPES`.
+        network: a key of the catalogue.
         name: of the plans; None makes one of the network's name and the memory.
-        sizes: of the network, where they are not the published ones; they become part of the plans.
+        sizes: of the network, if not the published ones; they become part of the plans.
     Raises:
-        ValueError: the network has no such sizes. The memory does not suffice for the smallest patch; says what would. Or `name`
-            is that of other plans.
-        RuntimeError, FileNotFoundError: nnU-Net's folders are not set, or hold no such data set.
+        ValueError: the network has no such sizes; or the memory is too small for the smallest patch, says what is
+        needed; or `name`
+            is taken by other plans; or nnU-Net's folders are not set.
+        RuntimeError, FileNotFoundError: several data sets have this number, or none.
     """
-    check_sizes(network, sizes)
+    if sizes:
+        build_network(network, 3, 2, (32, 32), sizes)  # raises if the sizes are wrong
     dataset = _dataset_name(dataset_id)
-    folder = Path(os.environ["nnUNet_preprocessed"], dataset)
+    folder = nnunet_folder(PREPROCESSED) / dataset
     of_sizes = "".join("_" + "-".join(map(str, size)) for _, size in sizes)
-    name = name or f"nnUNetMambaPlans_{RECIPES[network].name}{of_sizes}_{budget.total:g}G"
+    name = name or f"nnUNetMambaPlans_{catalogue.network(network).network}{of_sizes}_{budget.total:g}G"
     _check_name(name, folder)
     if not (folder / "dataset_fingerprint.json").exists():
         print("Fingerprint: none yet, extracting", flush=True)
@@ -65,8 +68,8 @@ def plan(dataset_id: int, network: str, budget: Budget, name: str | None = None,
         ) from None
     except AssertionError as error:
         raise ValueError(
-            f"nnU-Net refuses to plan{f' ({error})' if str(error) else ''}: where splits_final.json is both in "
-            f"{os.environ['nnUNet_raw']}/{dataset} and in {folder}, the two must have the same folds"
+            f"nnU-Net refuses to plan{f' ({error})' if str(error) else ''}: splits_final.json must have the same folds "
+            f"in {nnunet_folder(RAW) / dataset} and in {folder}"
         ) from error
     configuration = plans["configurations"]["2d"]
     step_bytes = planner(dataset_id).estimate(configuration["patch_size"], configuration["batch_size"])
@@ -76,11 +79,9 @@ def plan(dataset_id: int, network: str, budget: Budget, name: str | None = None,
 
 
 def _dataset_name(dataset_id: int) -> str:
-    for variable in ("nnUNet_raw", "nnUNet_preprocessed"):
-        if not os.environ.get(variable):
-            raise RuntimeError(f"{variable} is not set: set nnU-Net's folders as for every nnUNetv2 command")
+    raw_folder, _ = nnunet_folder(RAW), nnunet_folder(PREPROCESSED)
     found = find_candidate_datasets(dataset_id)
-    raw = [name for name in found if Path(os.environ["nnUNet_raw"], name, "dataset.json").is_file()]
+    raw = [name for name in found if (raw_folder / name / "dataset.json").is_file()]
     if len(found) > 1:
         raise RuntimeError(
             f"-d {dataset_id}: got several data sets of this number, {', '.join(found)}; wanted one: rename the others"
@@ -88,7 +89,7 @@ def _dataset_name(dataset_id: int) -> str:
     if not raw:
         raise FileNotFoundError(
             f"-d {dataset_id}: there is no {found[0] if len(found) else f'Dataset{dataset_id:03}_...'}/dataset.json in "
-            f"{os.environ['nnUNet_raw']}: convert the data first (nnunet_mamba convert), or set nnUNet_raw to where it is"
+            f"{raw_folder}: convert the data first (nnunet_mamba convert), or set nnUNet_raw to where it is"
         )
     return str(raw[0])
 
@@ -107,12 +108,9 @@ def _check_name(name: str, folder: Path) -> None:
 
 
 def _is_preprocessed(dataset: str, folder: Path, configuration: dict) -> bool:
-    """Whether every training case is there as this configuration wants it."""
+    """Whether every training case was preprocessed for this configuration."""
     suffix = json.loads((folder / "dataset.json").read_text())["file_ending"]
-    cases = {
-        file.name.removesuffix(suffix)
-        for file in Path(os.environ["nnUNet_raw"], dataset, "labelsTr").glob(f"*{suffix}")
-    }
+    cases = {file.name.removesuffix(suffix) for file in (nnunet_folder(RAW) / dataset / "labelsTr").glob(f"*{suffix}")}
     there = {file.stem for file in (folder / configuration["data_identifier"]).glob("*.pkl")}
     truth = {file.name.removesuffix(suffix) for file in (folder / "gt_segmentations").glob(f"*{suffix}")}
     return bool(cases) and cases <= there & truth

@@ -14,7 +14,7 @@ from nnunetv2.utilities.file_path_utilities import get_output_folder
 from optuna.trial import FrozenTrial, Trial, TrialState
 from tqdm import tqdm
 
-from nnunet_mamba import __version__
+from nnunet_mamba import __version__, catalogue
 from nnunet_mamba.devices import best_device
 from nnunet_mamba.nnunet_folders import PREPROCESSED, RESULTS, nnunet_folder
 from nnunet_mamba.search.evolution import (
@@ -31,6 +31,7 @@ from nnunet_mamba.search.result import read_result, write_result
 from nnunet_mamba.search.study import explain_lost_storage, finished, open_storage, open_study, without_password
 from nnunet_mamba.search.supernet import TrainedSupernet, load_supernet
 
+SUPERNET = catalogue.network("slicemamba_supernet")
 STUDY_FILE, PLOT_FILE = "search.db", "search.png"
 HOPELESS = 5  # a search gives up if its first candidates fail, this many of them
 
@@ -42,7 +43,7 @@ class Search(NamedTuple):
     fold: int | str
     configuration: str = "2d"
     plans: str = "nnUNetPlans"
-    trainer: str = "SliceMambaSupernetTrainer"
+    trainer: str = SUPERNET.trainer
     checkpoint: str = "checkpoint_final.pth"
     device: str = "auto"
     storage: str | None = None
@@ -178,7 +179,7 @@ def _report(result: dict, file: Path, before: dict | None) -> None:
         print(
             f"this replaces an earlier search's slicing with fitness {before['fitness']:.4f}; its storage still has it"
         )
-    print(f"written: {file} and {PLOT_FILE} beside it; SliceMambaTrainer reads the slicing from there")
+    print(f"written: {file} and {PLOT_FILE} beside it; {SUPERNET.finds} reads the slicing from there")
 
 
 def _dataset_name(dataset: str) -> str:

@@ -15,9 +15,12 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 
+from nnunet_mamba import catalogue
 from nnunet_mamba.networks import SliceMambaSupernet
 from nnunet_mamba.search.cases import SEARCH_CASES_FILE
 from nnunet_mamba.search.fitness import Tile, tiles_of
+
+SUPERNET = catalogue.network("slicemamba_supernet")
 
 
 class TrainedSupernet(NamedTuple):
@@ -50,18 +53,18 @@ def load_supernet(
         found = ", ".join(sorted(path.name for path in fold_folder.glob("*.pth"))) or "no checkpoint"
         raise ValueError(
             f"{file} is missing; its folder has {found}. Train the supernet first (nnUNetv2_train DATASET 2d FOLD "
-            "-tr SliceMambaSupernetTrainer), or choose another checkpoint with -chk, another trainer, plans or fold"
+            f"-tr {SUPERNET.trainer}), or choose another checkpoint with -chk, another trainer, plans or fold"
         )
     predictor = _predictor(fold_folder, checkpoint)
     if not isinstance(predictor.network, SliceMambaSupernet):
         raise ValueError(
             f"{file}: got a checkpoint of {type(predictor.network).__name__} (trainer {predictor.trainer_name}), "
-            "wanted one of SliceMambaSupernet. Train with -tr SliceMambaSupernetTrainer"
+            f"wanted one of SliceMambaSupernet. Train with -tr {SUPERNET.trainer}"
         )
     cases_file = fold_folder / SEARCH_CASES_FILE
     if not cases_file.is_file():
         raise ValueError(
-            f"{cases_file} is missing: SliceMambaSupernetTrainer writes it at the start. Train the supernet again"
+            f"{cases_file} is missing: {SUPERNET.trainer} writes it at the start. Train the supernet again"
         )
     cases = json.loads(cases_file.read_text())
     configuration, labels = predictor.configuration_manager, predictor.label_manager

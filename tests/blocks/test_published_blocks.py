@@ -15,7 +15,8 @@ from nnunet_mamba.blocks.selective_kernel import SelectiveKernelConv, SelectiveK
 from nnunet_mamba.blocks.ss2d import SS2D, VSSBlock
 from nnunet_mamba.blocks.sweep_mamba import SweepMamba
 from nnunet_mamba.blocks.upsampling_decoder import UpsamplingDecoder
-from nnunet_mamba.networks.published import DA_MAMBANET, DERMOMAMBA, translate
+from nnunet_mamba.networks import DAMambaNet, DermoMamba
+from nnunet_mamba.networks.published import translate
 
 # file: our block, and its prefix in the whole network in the authors' names and in ours
 BLOCKS = {
@@ -55,7 +56,7 @@ CHANNELS_LAST = {"vss_block"}  # recorded as (B, H, W, C), ours takes (B, C, H, 
 
 
 def load(block, name, numbers, theirs, ours):
-    table = DERMOMAMBA if name.startswith("dermo") else DA_MAMBANET
+    table = (DermoMamba if name.startswith("dermo") else DAMambaNet).published_names
     state = {
         translate(theirs + key.removeprefix("state:"), table).removeprefix(ours): value
         for key, value in numbers.items()

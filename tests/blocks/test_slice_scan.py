@@ -6,7 +6,8 @@ import torch
 from helpers.recorded import arrays
 from nnunet_mamba.blocks.patches import PatchExpanding, PatchMerging
 from nnunet_mamba.blocks.slice_scan import S3Block, SliceScan2D
-from nnunet_mamba.networks.published import SLICEMAMBA, is_setting, translate
+from nnunet_mamba.networks.published import is_setting, translate
+from nnunet_mamba.networks.slicemamba import SliceMamba
 
 BLOCKS = {
     "slice_bss_22": (lambda: SliceScan2D(8, (2, 2)), "smunet.layers.0.blocks.0.self_attention.", "encoder.0.0.scan."),
@@ -26,7 +27,9 @@ def test_block_equals_the_published_one(name):
     numbers, block = arrays(name), make().eval()
     state = {key.removeprefix("state:"): value for key, value in numbers.items() if key.startswith("state:")}
     settings = {key: value for key, value in block.state_dict().items() if is_setting(key)}
-    weights = {translate(theirs + key, SLICEMAMBA).removeprefix(ours): value for key, value in state.items()}
+    weights = {
+        translate(theirs + key, SliceMamba.published_names).removeprefix(ours): value for key, value in state.items()
+    }
     block.load_state_dict(weights | settings)
     x = numbers["input0"].requires_grad_()
     y = block(x)

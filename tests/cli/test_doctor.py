@@ -2,13 +2,15 @@
 
 import pytest
 
+from nnunet_mamba import catalogue
 from nnunet_mamba.cli import doctor
 from nnunet_mamba.cli.main import main
+from nnunet_mamba.nnunet_folders import VARIABLES
 
 
 @pytest.fixture
 def folders(tmp_path, monkeypatch):
-    for name in doctor.FOLDERS:
+    for name in VARIABLES:
         (tmp_path / name).mkdir()
         monkeypatch.setenv(name, str(tmp_path / name))
     return tmp_path
@@ -20,8 +22,8 @@ def test_a_healthy_installation_is_green(folders, capsys, monkeypatch):
     said = capsys.readouterr().out
     assert status == 0 and said.endswith("nothing to mend\n") and "FAIL" not in said
     assert "scan on cpu" in said and "engine 'cpu', the default on cpu" in said
-    assert "yes, DAMambaTrainer and the others" in said
-    assert all(f"{folders / name}, can be written" in said for name in doctor.FOLDERS)
+    assert f"yes, {', '.join(entry.trainer for entry in catalogue.entries())}\n" in said
+    assert all(f"{folders / name}, can be written" in said for name in VARIABLES)
 
 
 def no_folder(folders, monkeypatch):

@@ -1,4 +1,4 @@
-"""Counts multiply-adds, for the figures that README states."""
+"""Counts multiply-adds, for the figures of the catalogue."""
 
 import torch
 
@@ -6,7 +6,7 @@ from nnunet_mamba.blocks.ss2d import SS2D
 
 
 def multiply_adds(network, *shape) -> int:
-    """Those of convolutions and linear layers for an input of `shape`; the scan and the projections that steer it apart."""
+    """Multiply-adds of convolutions and linear layers for an input of `shape`, without the scan and its projections."""
     total = 0
 
     def count(module, inputs, output):
@@ -15,7 +15,7 @@ def multiply_adds(network, *shape) -> int:
             total += output.numel() * module.weight[0].numel()
         elif isinstance(module, torch.nn.Linear):
             total += output.numel() * module.in_features
-        elif isinstance(module, SS2D):  # projects into the scan by the weight of a layer that it does not call
+        elif isinstance(module, SS2D):  # uses the weight of its in_proj without calling it
             total += output[..., 0].numel() * module.in_proj.weight.numel()
 
     hooks = [module.register_forward_hook(count) for module in network.modules()]

@@ -1,9 +1,9 @@
 """A home of nnU-Net's three folders for the tests, and one Python that runs nnU-Net's commands in it.
 
-Each of nnU-Net's commands imports torch for seconds, and so does each process that it starts. Here one process serves many
-commands: it calls the function behind the console script with the script's arguments; where nnU-Net would start further
-processes it starts threads, and the plot of the progress, which takes longer than these trainings, is left empty. What is asked
-of nnU-Net is the same; tests of the true commands are in test_with_nnunet.py.
+Each of nnU-Net's commands imports torch for seconds, and so does each process that it starts. Here one process serves
+many commands: it calls the function of the console script with the script's arguments. It starts threads instead of
+nnU-Net's further processes, and leaves out the plot of the progress, which takes longer than these trainings. Tests of
+the real commands are in test_with_nnunet.py.
 """
 
 import importlib
@@ -18,20 +18,18 @@ from typing import Any
 
 import numpy as np
 
+from nnunet_mamba import catalogue
+
 SHORT = """
 from nnunet_mamba.networks import SliceMamba
-from nnunet_mamba.trainers.{module} import {base}
+from nnunet_mamba.trainers import {base}
 
 class {name}({base}):
-    def __init__(self, plans, configuration, fold, dataset_json, device):
-        super().__init__(plans, configuration, fold, dataset_json, device)
-        self.num_epochs = 1
-        self.num_iterations_per_epoch = 1
-        self.num_val_iterations_per_epoch = 1
+    num_epochs = num_iterations_per_epoch = num_val_iterations_per_epoch = 1
 """
 SIZES = {"dims": (8, 16, 32), "depths": (1, 2, 1), "depths_decoder": (1, 1, 1)}
 SMALL_SLICEMAMBA = f"""
-        self.slicing = ((2, 4), (4, 2)) * 3 + ((2, 2),)
+    slicing = ((2, 4), (4, 2)) * 3 + ((2, 2),)
 
     @staticmethod
     def build_network_architecture(
@@ -39,17 +37,12 @@ SMALL_SLICEMAMBA = f"""
     ):
         return SliceMamba(num_input_channels, num_output_channels, **{SIZES})
 """
-MODULES = {
-    "DAMambaTrainer": "da_mamba_trainer",
-    "DermoMambaTrainer": "dermo_mamba_trainer",
-    "SliceMambaTrainer": "slice_mamba_trainer",
-    "nnUNetTrainerASFM": "asfm_trainer",
-    "nnUNetTrainerGuideFusion": "guide_fusion_trainer",
-}
+# a supernet is trained for a search, see tests/search
+TRAINERS = [entry.trainer for entry in catalogue.entries() if not entry.finds]
 
 
 def short(trainer: str) -> str:
-    """Name of the trainer of a user's own: `trainer` for one epoch of one iteration, SliceMamba with a small network."""
+    """Name of a user's own trainer: `trainer` for one epoch of one iteration, SliceMamba with a small network."""
     return f"Short{trainer}"
 
 
@@ -61,10 +54,10 @@ class NnUNetHome:
         self.raw, self.preprocessed, self.results = (root / name for name in ("raw", "preprocessed", "results"))
         own = root / "trainers_of_the_user"
         own.mkdir(parents=True)
-        for trainer, module in MODULES.items():
-            source = SHORT.format(module=module, base=trainer, name=short(trainer))
-            source += SMALL_SLICEMAMBA if trainer == "SliceMambaTrainer" else ""
-            (own / f"short_{module}.py").write_text(source)
+        for trainer in TRAINERS:
+            source = SHORT.format(base=trainer, name=short(trainer))
+            source += SMALL_SLICEMAMBA if trainer == catalogue.network("slicemamba").trainer else ""
+            (own / f"short_{trainer}.py").write_text(source)
         self.environment = {
             "nnUNet_raw": str(self.raw),
             "nnUNet_preprocessed": str(self.preprocessed),

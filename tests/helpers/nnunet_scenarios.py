@@ -1,4 +1,4 @@
-"""nnU-Net's integration scenarios on small data sets: labels, overlapping regions, an ignore label, and both of these."""
+"""nnU-Net's integration scenarios on small data sets: labels, overlapping regions, an ignore label, and both."""
 
 import numpy as np
 
@@ -15,7 +15,7 @@ SIZE = (3, 40, 48)  # slices, and an axis that is no multiple of 32
 
 
 def volumes(seed, annotated):
-    """A noisy body with a core in each case; without `annotated`, labels (3 = ignore) are there in two of three slices only."""
+    """A noisy body with a core per case; unless `annotated`, one of three slices has no labels (3 = ignore)."""
     generator = np.random.default_rng(seed)
     rows, columns = np.ogrid[: SIZE[1], : SIZE[2]]
     for case in range(CASES):
@@ -30,7 +30,7 @@ def volumes(seed, annotated):
 
 
 class Scenarios(NnUNetHome):
-    """The home with its data sets; each is planned, and each training run, when first asked for."""
+    """The home with its data sets; each is planned, and each training run, at its first use."""
 
     def __enter__(self):
         self._planned, self._trained = set(), set()

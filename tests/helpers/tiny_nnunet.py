@@ -70,7 +70,7 @@ def plans(patch_size=(32, 32), channels=1, batch_size=2):
 
 
 def discs(count, size=(40, 36), seed=0):
-    """{name: (image (1, 1, H, W), labels (1, 1, H, W))}, a disc on noise each."""
+    """{name: (image (1, 1, H, W), labels (1, 1, H, W))}, each a disc on noise."""
     generator = np.random.default_rng(seed)
     rows, columns = np.ogrid[: size[0], : size[1]]
     cases = {}
@@ -83,7 +83,7 @@ def discs(count, size=(40, 36), seed=0):
 
 
 def write(home: Path, cases, splits, patch_size=(32, 32), labels=("background", "disc")) -> dict[str, str]:
-    """Preprocess `cases` into `home`; the variables with which nnU-Net finds them."""
+    """Preprocess `cases` into `home`; returns the variables with which nnU-Net finds them."""
     folder = home / "preprocessed" / NAME
     (folder / "nnUNetPlans_2d").mkdir(parents=True)
     (folder / "gt_segmentations").mkdir()
@@ -124,6 +124,5 @@ def trainer(cls, environment, fold=0, device="cpu"):
     """A trainer as nnUNetv2_train makes it; the variables must be set in this process."""
     folder = Path(environment["nnUNet_preprocessed"]) / NAME
     plans, dataset = (json.loads((folder / f"{name}.json").read_text()) for name in ("nnUNetPlans", "dataset"))
-    if "SliceMamba" in cls.__name__:
-        plans["configurations"]["2d"]["slicemamba"] = SMALL_SLICEMAMBA
+    plans["configurations"]["2d"]["slicemamba"] = SMALL_SLICEMAMBA  # only SliceMamba looks at it
     return cls(plans | {"continue_training": False}, "2d", fold, dataset, torch.device(device))

@@ -1,4 +1,4 @@
-"""Trainers of ours as nnU-Net makes them, on the CPU and in this process, and batches for their steps."""
+"""Our trainers as nnU-Net makes them, on the CPU and in this process, and batches for their steps."""
 
 import json
 import os
@@ -10,39 +10,32 @@ from torch import distributed
 from torch.nn.functional import interpolate
 
 from helpers.nnunet_home import SIZES
+from nnunet_mamba import catalogue, trainers
 
-TRAINERS = (
-    "DAMambaTrainer",
-    "DermoMambaTrainer",
-    "SliceMambaTrainer",
-    "SliceMambaSupernetTrainer",
-    "nnUNetTrainerASFM",
-    "nnUNetTrainerGuideFusion",
-)
+TRAINERS = tuple(entry.trainer for entry in catalogue.entries())
 
 
 def make_trainer(name: str, preprocessed: str | Path, results: str | Path, **settings):
     """Trainer `name` for fold 0 of the planned data set in `preprocessed`, on patches of 32 x 32, not yet initialized.
 
-    `settings` are those of the configuration; SliceMamba is small.
+    `settings` change the configuration. A network whose size plans may set is small.
     """
-    from nnunet_mamba.ext import nnunet_mamba_trainers
-
     preprocessed = Path(preprocessed)
     plans = json.loads((preprocessed / "nnUNetPlans.json").read_text()) | {"continue_training": False}
     plans["configurations"]["2d"] |= {"patch_size": [32, 32]} | settings
-    if "Slice" in name:
-        plans["configurations"]["2d"]["slicemamba"] = SIZES
+    entry, _ = catalogue.find(name)
+    if entry.sizes:
+        plans["configurations"]["2d"][entry.sizes_entry] = SIZES
     dataset = json.loads((preprocessed / "dataset.json").read_text())
     # in distributed training nnU-Net takes the device to be CUDA
     alone = mock.patch.object(distributed, "is_initialized", lambda: False)
     folders = {"nnUNet_preprocessed": str(preprocessed.parent), "nnUNet_results": str(results)}
     with alone, mock.patch.dict(os.environ, folders):
-        return getattr(nnunet_mamba_trainers, name)(plans, "2d", 0, dataset, torch.device("cpu"))
+        return getattr(trainers, name)(plans, "2d", 0, dataset, torch.device("cpu"))
 
 
 def make_batch(trainer, samples: int, seed: int = 1) -> dict:
-    """Noise and labels as nnU-Net's loaders give them; of the first sample most is to be ignored, where there is such a label."""
+    """Noise and labels as from nnU-Net's loaders. With an ignore label, most of the first sample is to be ignored."""
     generator = torch.Generator().manual_seed(seed)
     size = trainer.configuration_manager.patch_size
     data = torch.randn(samples, trainer.num_input_channels, *size, generator=generator)

@@ -1,7 +1,7 @@
-"""Two processes of a distributed training on the CPU, by gloo: a training step of a trainer, alone and shared by both.
+"""Two processes of a distributed training on the CPU, by gloo: a training step of a trainer, in one and shared by both.
 
-nnU-Net takes distributed training to be on CUDA; what it does there is done here, but for synchronised batch norm, which CPUs
-do not have: layers that look at the whole batch or at chance are in evaluation mode.
+nnU-Net takes distributed training to be on CUDA. What it does there is done here, except synchronised batch norm, which
+CPUs do not have: layers that depend on the whole batch or on chance are in evaluation mode.
 """
 
 import os
@@ -18,7 +18,7 @@ from helpers.trainer_steps import make_batch, make_trainer
 
 
 def run_in_two(function: str, folder: Path, *arguments) -> Any:
-    """What `module:function` returns in process 0 of 2, each called with (rank, start, *arguments); `start` joins them."""
+    """The result of `module:function(rank, start, *arguments)` in process 0 of 2; `start` joins the processes."""
     torch.multiprocessing.spawn(_enter, (function, str(folder), arguments), nprocs=2)
     return torch.load(folder / "result.pt", weights_only=True)
 
@@ -37,7 +37,7 @@ def _enter(rank: int, function: str, folder: str, arguments: tuple) -> None:
 
 
 def trainer_steps(rank: int, start, cases: list[dict]) -> list[dict]:
-    """For each case, the loss and the gradients of a step of one process with the whole batch ("alone") and of two ("both")."""
+    """Per case, loss and gradients of a step of one process with the whole batch ("alone") and of two ("both")."""
     alone = [_step(case, slice(None)) if rank == 0 else None for case in cases]
     start()
     results = []

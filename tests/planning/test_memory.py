@@ -1,4 +1,4 @@
-"""The memory that is counted: exact for work whose tensors one can count, near the measured peak for the networks."""
+"""The memory that is counted: exact for work with known tensors, near the measured peak for the networks."""
 
 import os
 import subprocess
@@ -7,18 +7,19 @@ import sys
 import pytest
 import torch
 
+from nnunet_mamba import catalogue
 from nnunet_mamba.networks import DermoMamba
 from nnunet_mamba.planning.dry_run import peak_bytes
 from nnunet_mamba.planning.memory import training_bytes
 
 MIB = 2**20
 GIVES_BACK = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
-NETWORKS = ("da_mambanet", "dermomamba", "slicemamba")
+NETWORKS = tuple(entry.key for entry in catalogue.NETWORKS if not entry.finds)
 CASES = ((3, 2, (64, 96), 2), (1, 5, (32, 100), 3))
 MEASURE = f"""
 import gc, json
 from pathlib import Path
-from nnunet_mamba.planning.recipes import TrainingStep
+from nnunet_mamba.planning.training_step import TrainingStep
 
 def status(key):
     return next(int(line.split()[1]) * 1024 for line in Path("/proc/self/status").open() if line.startswith(key))
@@ -86,6 +87,6 @@ def test_near_what_a_training_step_takes():
 
 
 def test_counting_leaves_nothing_fake_behind():
-    """The ways of walking a map are kept from call to call: a fake one would break the network that runs next."""
+    """The walks of a map are kept from call to call: a fake one would break the network that runs next."""
     training_bytes("dermomamba", 1, 2, (32, 64), 2)
     assert DermoMamba(1, 2, (32, 64))(torch.zeros(2, 1, 32, 64))[0].isfinite().all()

@@ -1,4 +1,4 @@
-"""The search for patch and batch, with an estimate that is a line: its choices, and that more memory never plans less."""
+"""The search for patch and batch, with a linear estimate: its choices, and that more memory never plans less."""
 
 import pytest
 

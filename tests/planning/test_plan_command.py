@@ -11,15 +11,15 @@ import pytest
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from PIL import Image
 
+from nnunet_mamba import catalogue, trainers
 from nnunet_mamba.cli.main import main
 from nnunet_mamba.planning import planner
 from nnunet_mamba.planning.budget import OUTSIDE
 from nnunet_mamba.planning.memory import GIB
 from nnunet_mamba.planning.planner import RAM
-from nnunet_mamba.trainers.slice_mamba_supernet_trainer import SliceMambaSupernetTrainer
-from nnunet_mamba.trainers.slice_mamba_trainer import SliceMambaTrainer
 
 SIZE = (40, 72)
+WITH_SIZES = [entry for entry in catalogue.NETWORKS if entry.sizes]
 SCRIPTS = Path(sys.executable).parent
 FINGERPRINT = {
     "spacings": [[999.0, 1.0, 1.0]] * 12,
@@ -106,9 +106,11 @@ from nnunetv2.run.run_training import get_trainer_from_args
 for trainer in ("DermoMambaTrainer", "nnUNetTrainer"):  # nnU-Net's own network fits the patch as well
     trainer = get_trainer_from_args("7", "2d", 0, trainer, {name!r}, device=torch.device("cpu"))
     trainer.initialize()
-    target = [torch.zeros(2, 1, *(round(64 * s[0]), round(96 * s[1]))) for s in trainer._get_deep_supervision_scales() or [(1, 1)]]
+    scales = trainer._get_deep_supervision_scales() or [(1, 1)]
+    target = [torch.zeros(2, 1, round(64 * high), round(96 * wide)) for high, wide in scales]
+    target = target if trainer.enable_deep_supervision else target[0]
     trainer.on_train_epoch_start()
-    loss = trainer.train_step({{"data": torch.randn(2, 1, 64, 96), "target": target if trainer.enable_deep_supervision else target[0]}})
+    loss = trainer.train_step({{"data": torch.randn(2, 1, 64, 96), "target": target}})
     assert torch.isfinite(torch.as_tensor(loss["loss"]))
     save_json(trainer.plans_manager.plans, trainer.output_folder_base + "/plans.json")
     save_json(trainer.dataset_json, trainer.output_folder_base + "/dataset.json")
@@ -138,7 +140,7 @@ def test_more_memory_a_larger_plan(dataset, quick):
     assert pixels == sorted(set(pixels))
 
 
-@pytest.mark.parametrize("network", ["slicemamba", "slicemamba_supernet"])
+@pytest.mark.parametrize("network", [entry.key for entry in WITH_SIZES])
 def test_plans_of_another_size_build_it(dataset, capsys, network):
     """In less memory than the published size; SliceMamba and its supernet can share them."""
     sizes = {"dims": [8, 16, 32], "depths": [1, 2, 1], "depths_decoder": [1, 1, 1]}
@@ -150,15 +152,19 @@ def test_plans_of_another_size_build_it(dataset, capsys, network):
     settings = configuration(dataset, file.stem)
     assert settings["slicemamba"] == sizes
     manager = PlansManager(json.loads(file.read_text())).get_configuration("2d")
-    for trainer in (SliceMambaTrainer, SliceMambaSupernetTrainer):
-        built = trainer.build_network_architecture(None, manager, 1, 2)
+    for entry in WITH_SIZES:
+        built = getattr(trainers, entry.trainer).build_network_architecture(None, manager, 1, 2)
         assert built.dims == (8, 16, 32) and len(built.blocks) == 7
 
 
 @pytest.mark.parametrize(
     ("network", "options", "message"),
     [
-        ("dermomamba", ("--dims", 8, 16), "dims: DermoMamba has one size, only SliceMamba has others"),
+        (
+            "dermomamba",
+            ("--dims", 8, 16),
+            "dims: DermoMamba has no such sizes, wanted --network slicemamba or slicemamba_supernet",
+        ),
         ("slicemamba", ("--dims", 8, 17, 34, 68), "dims: got (8, 17, 34, 68), wanted each twice the one before"),
         ("slicemamba", ("--dims", 8, 16), "got 4, 4 and 2 stages, wanted as many of each"),
     ],
@@ -177,7 +183,7 @@ def test_the_least_memory_is_said(dataset, quick, capsys):
     assert plan("--gpu-memory", 0.7) == 0
 
 
-def test_images_with_depth_are_planned_2d_alone(dataset, quick):
+def test_images_with_depth_are_planned_in_2d_only(dataset, quick):
     change(dataset / "dataset_fingerprint.json", spacings=[[3.0, 1.0, 1.0]] * 12, shapes_after_crop=[[20, 60, 64]] * 12)
     assert plan("--gpu-memory", 0.8, "-p", "flat") == 0
     plans = json.loads((dataset / "flat.json").read_text())

@@ -1,4 +1,4 @@
-"""torch.compile, nnU-Net's default on CUDA: each network is one graph in a training step, and its checkpoints are as ever."""
+"""torch.compile, nnU-Net's default on CUDA: each network is one graph in a training step, checkpoints do not change."""
 
 from functools import partial
 from unittest import mock
@@ -6,7 +6,8 @@ from unittest import mock
 import pytest
 import torch
 
-from helpers.trainer_steps import TRAINERS, make_batch, make_trainer
+from helpers.trainer_steps import make_batch, make_trainer
+from nnunet_mamba import catalogue
 
 IN_ONE_GRAPH = partial(torch.compile, backend="aot_eager", fullgraph=True)
 
@@ -31,7 +32,7 @@ def first_step(trainer):
     return trainer.train_step(make_batch(trainer, 2))["loss"]
 
 
-@pytest.mark.parametrize("name", [name for name in TRAINERS if name.endswith("MambaTrainer")])
+@pytest.mark.parametrize("name", [entry.trainer for entry in catalogue.NETWORKS if not entry.finds])
 def test_step_is_one_graph(scenarios, tmp_path, compiled, name):
     make = partial(make_trainer, name, scenarios.preprocessed / scenarios.planned("labels"), tmp_path)
     trainer = make()
@@ -49,7 +50,8 @@ def test_step_is_one_graph(scenarios, tmp_path, compiled, name):
         torch.testing.assert_close(tensor, weights[name], rtol=0, atol=0)
 
 
-def test_the_supernet_is_not_compiled(scenarios, tmp_path, compiled):
-    trainer = make_trainer("SliceMambaSupernetTrainer", scenarios.preprocessed / scenarios.planned("labels"), tmp_path)
+@pytest.mark.parametrize("name", [entry.trainer for entry in catalogue.NETWORKS if entry.finds])
+def test_a_supernet_is_not_compiled(scenarios, tmp_path, compiled, name):
+    trainer = make_trainer(name, scenarios.preprocessed / scenarios.planned("labels"), tmp_path)
     first_step(trainer)
     assert not isinstance(trainer.network, torch._dynamo.OptimizedModule)

@@ -1,4 +1,4 @@
-"""What our trainers ask of nnU-Net's: a failure here names what moved in the installed version, and who relies on it."""
+"""What our trainers need of nnU-Net's: a failure here names what changed in the installed version, and who needs it."""
 
 import ast
 import importlib
@@ -11,11 +11,11 @@ import pytest
 from nnunetv2.training.logging.nnunet_logger import MetaLogger
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
-from nnunet_mamba.ext import nnunet_mamba_trainers
+from nnunet_mamba import catalogue, trainers
 
 VERSION = importlib.metadata.version("nnunetv2")
-TRAINERS = [getattr(nnunet_mamba_trainers, name) for name in nnunet_mamba_trainers.__all__]
-# parameters behind self, as in nnU-Net 2.8.0 and 2.8.1
+TRAINERS = [getattr(trainers, entry.trainer + ending) for entry in catalogue.entries() for ending in ("", "_7epochs")]
+# parameters after self, as in nnU-Net 2.8.0 and 2.8.1
 METHODS = {
     "__init__": "plans configuration fold dataset_json device",
     "initialize": "",
@@ -110,7 +110,7 @@ def parameters(function):
 
 
 def moved(what):
-    return f"nnunetv2 {VERSION}: {what}. Look for what took its place, and at the trainers of ours that override or call it"
+    return f"nnunetv2 {VERSION}: {what}. Find what replaces it, and change our trainers that override or call it"
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -156,7 +156,7 @@ def test_what_ours_import_is_there(module, name):
 
 @pytest.mark.parametrize("trainer", TRAINERS, ids=lambda trainer: trainer.__name__)
 def test_ours_take_what_nnunet_gives(trainer):
-    """Each override accepts every argument of what it overrides, by place; and each is in the table above."""
+    """Each override accepts every argument of what it overrides, by position; and each is in the table above."""
     for name in {name for cls in trainer.__mro__ if cls.__module__.startswith("nnunet_mamba.") for name in vars(cls)}:
         ours, theirs = getattr(trainer, name), getattr(nnUNetTrainer, name, None)
         if theirs is None or not inspect.isfunction(ours) or not inspect.isfunction(theirs):

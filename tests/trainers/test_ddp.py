@@ -1,18 +1,16 @@
-"""Distributed training: a step of two processes, each with its part of the batch, is the step of one with the whole batch."""
+"""Distributed training: a step of two processes, each with part of the batch, equals one process's with all of it."""
 
 import pytest
 import torch
 
+from helpers.trainer_steps import TRAINERS
 from helpers.two_processes import run_in_two
 
 # (trainer, scenario, batch_dice, samples of the first process, of the second)
 STEPS = [
-    ("DAMambaTrainer", "regions and ignore", True, 2, 1),
-    ("DAMambaTrainer", "ignore", False, 2, 1),
+    *((f"{trainer}_7epochs", "ignore", True, 1, 2) for trainer in TRAINERS),
+    ("DAMambaTrainer", "regions and ignore", False, 2, 1),
     ("DermoMambaTrainer", "regions and ignore", False, 2, 1),
-    ("DermoMambaTrainer", "ignore", True, 2, 1),
-    ("nnUNetTrainerASFM", "ignore", True, 2, 1),
-    ("nnUNetTrainerGuideFusion", "ignore", True, 2, 1),
     ("nnUNetTrainerGuideFusion by mean", "regions and ignore", True, 2, 1),
     ("nnUNetTrainerGuideFusion by mean", "labels", False, 1, 2),
     ("SliceMambaTrainer", "labels", True, 2, 1),
@@ -21,7 +19,6 @@ STEPS = [
     ("SliceMambaTrainer", "regions and ignore", False, 2, 1),
     ("SliceMambaTrainer", "ignore", False, 2, 1),
     ("SliceMambaTrainer with nothing known in the first", "ignore", True, 1, 2),
-    ("SliceMambaSupernetTrainer", "ignore", True, 1, 2),
 ]
 
 

@@ -1,4 +1,4 @@
-"""What goes wrong around a training: odd images and folds, a worker that dies, a full disk, a folder that is not ours."""
+"""What goes wrong around a training: odd images and folds, a dead worker, a full disk, a folder without access."""
 
 import json
 import os
@@ -13,12 +13,12 @@ import pytest
 import torch
 
 from helpers import tiny_nnunet
-from nnunet_mamba.ext import nnunet_mamba_trainers
+from nnunet_mamba import catalogue, trainers
 from nnunet_mamba.trainers import one_training
 from nnunet_mamba.trainers.robust_trainer import RobustTrainer
 
 
-class ShortTrainer(nnunet_mamba_trainers.nnUNetTrainerASFM):
+class ShortTrainer(trainers.nnUNetTrainerASFM):
     """Two epochs of three iterations on a tiny U-Net."""
 
     def __init__(self, plans, configuration, fold, dataset_json, device):
@@ -28,9 +28,7 @@ class ShortTrainer(nnunet_mamba_trainers.nnUNetTrainerASFM):
 
 
 def test_every_trainer_is_a_robust_one():
-    assert all(
-        issubclass(getattr(nnunet_mamba_trainers, name), RobustTrainer) for name in nnunet_mamba_trainers.__all__
-    )
+    assert all(issubclass(getattr(trainers, entry.trainer), RobustTrainer) for entry in catalogue.entries())
 
 
 @pytest.fixture
@@ -51,7 +49,7 @@ def prepared(tmp_path, monkeypatch):
 
 
 def changed(index, image):
-    """Six cases with a disc, of which number `index` has another image, with as much of the labels."""
+    """Six cases with a disc; case `index` gets another image, and its labels are cropped to that image's size."""
     cases = tiny_nnunet.discs(6)
     labels = cases[f"disc{index}"][1][:, :, : image.shape[0], : image.shape[1]]
     return cases | {f"disc{index}": (image[None, None].astype(np.float32), labels)}
@@ -110,7 +108,7 @@ def assert_whole(trainer):
     ids=["gap", "late", "always"],
 )
 def test_epochs_without_any_dice(prepared, dice, average):
-    """0 / 0 where no patch holds a label and none is predicted: the average goes on, and so does the search for the best."""
+    """0 / 0 if no patch holds or is given a label: the average goes on, and so does the search for the best."""
     trainer = tiny_nnunet.trainer(ShortTrainer, prepared())
     trainer.initialize()
     trainer.logger.plot_progress_png = lambda folder: None
@@ -211,7 +209,7 @@ def test_results_that_cannot_be_written(prepared, tmp_path, monkeypatch, obstacl
         if user == 0:  # who may write anywhere
             tmp_path.chmod(0o755)
             os.seteuid(65534)
-        with pytest.raises(OSError, match="wanted a folder that can be written to. Point nnUNet_results"):
+        with pytest.raises(OSError, match="wanted a writable folder. Point nnUNet_results"):
             ShortTrainer(plans, "2d", 0, description, torch.device("cpu"))
     finally:
         os.seteuid(user)

@@ -1,4 +1,4 @@
-"""What is not finite in a batch: no trace of it in weights, statistics, optimiser or means, a line in the log, and on it goes."""
+"""A batch that is not finite leaves no trace in weights, statistics, optimiser or means, only a line in the log."""
 
 import copy
 import os
@@ -8,17 +8,10 @@ import pytest
 import torch
 
 from helpers import tiny_nnunet
-from nnunet_mamba.ext import nnunet_mamba_trainers
+from helpers.trainer_steps import TRAINERS
+from nnunet_mamba import trainers
 from nnunet_mamba.losses import ASFMLoss, GuideFusionLoss
 
-TRAINERS = [
-    "DAMambaTrainer",
-    "DermoMambaTrainer",
-    "SliceMambaTrainer",
-    "SliceMambaSupernetTrainer",
-    "nnUNetTrainerASFM",
-    "nnUNetTrainerGuideFusion",
-]
 GOOD, NAN, INFINITE = 0.0, float("nan"), float("inf")
 
 
@@ -36,7 +29,7 @@ def environment(tmp_path_factory):
 def make(environment):
     def trainer(name, scaler=False):
         torch.manual_seed(0)
-        trainer = tiny_nnunet.trainer(getattr(nnunet_mamba_trainers, name), environment)
+        trainer = tiny_nnunet.trainer(getattr(trainers, name), environment)
         trainer.initialize()
         if scaler:
             trainer.grad_scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
@@ -46,7 +39,7 @@ def make(environment):
     return trainer
 
 
-class SmallTrainer(nnunet_mamba_trainers.nnUNetTrainerASFM):
+class SmallTrainer(trainers.nnUNetTrainerASFM):
     """With a network that keeps running statistics and is compiled in a moment."""
 
     @staticmethod
@@ -68,7 +61,7 @@ class SmallTrainer(nnunet_mamba_trainers.nnUNetTrainerASFM):
 
 
 def batch(trainer, pixel=GOOD):
-    """Two random patches, one of which holds `pixel`."""
+    """Two random patches; `pixel` is added to one pixel of the first."""
     data = torch.randn(2, 1, 32, 32)
     data[0, 0, 5, 7] += pixel
     scales = trainer._get_deep_supervision_scales()
@@ -166,7 +159,7 @@ def test_compiled_networks_too(environment):
 
 
 def test_two_processes_leave_out_the_same_batch(environment, tmp_path):
-    """One of them alone has the bad image: both are as before, and both keep the scale."""
+    """Only one of them has the bad image: both stay as they were, and both keep the scale."""
     torch.multiprocessing.spawn(one_of_two, (environment, str(tmp_path)), nprocs=2)
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))
     assert same(first["weights"], second["weights"])

@@ -1,10 +1,11 @@
-"""Trained models as zips, taken to another results folder and predicted with there, in another process."""
+"""Trained models as zips: installed in another results folder, they predict the same in another process."""
 
 import numpy as np
 import pytest
 
 from helpers.nnunet_home import read_volume, short
 from helpers.nnunet_scenarios import CASES, Scenarios
+from nnunet_mamba import catalogue
 
 OPTIONS = "--disable_tta", "--save_probabilities"
 
@@ -16,7 +17,7 @@ def elsewhere(tmp_path_factory):
         yield home
 
 
-@pytest.mark.parametrize("trainer", ["DAMambaTrainer", "DermoMambaTrainer", "SliceMambaTrainer"])
+@pytest.mark.parametrize("trainer", [entry.trainer for entry in catalogue.NETWORKS if not entry.finds])
 def test_prediction_after_export_and_import(scenarios, elsewhere, tmp_path, trainer):
     name, _ = scenarios.planned("labels"), scenarios.trained("labels", trainer)
     images, model = scenarios.raw / name / "imagesTr", tmp_path / "model.zip"

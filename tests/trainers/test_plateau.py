@@ -1,4 +1,4 @@
-"""The plateau schedule: a function of the logged Dice alone."""
+"""The plateau schedule: a function of the logged Dice only."""
 
 import pytest
 import torch

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import SimpleITK
 import torch
+from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 
 from helpers.nnunet_home import SIZES, read_volume
 from helpers.nnunet_scenarios import SIZE
-from nnunet_mamba.networks import DAMambaNet, DermoMamba, SliceMamba
+from nnunet_mamba import trainers
 
 TRAINER = "SliceMambaTrainer"
 LARGER = (2, 52, 70)  # than a patch: several tiles, which overlap
@@ -26,15 +27,14 @@ def images(tmp_path_factory):
     return folder
 
 
-NETWORKS = {
-    "DAMambaTrainer": lambda: DAMambaNet(1, 3, SIZE[1:], deep_supervision=False),
-    "DermoMambaTrainer": lambda: DermoMamba(1, 3, SIZE[1:]),
-    "SliceMambaTrainer": lambda: SliceMamba(1, 3, **SIZES),
-}
+def network_of(trainer):
+    asked = {"patch_size": SIZE[1:], "architecture": {}, "slicemamba": SIZES}
+    build = getattr(trainers, trainer).build_network_architecture
+    return build(None, ConfigurationManager(asked), 1, 3, False)
 
 
 def directly(network, folder, image, mirrored, step_size):
-    """Probabilities (3, Z, Y, X) in float32: normalised image, tiles with Gaussian weights, mirrored where asked for."""
+    """Probabilities (3, Z, Y, X) in float32: normalised image, tiles with Gaussian weights, mirrored if `mirrored`."""
     from nnunetv2.inference.sliding_window_prediction import compute_gaussian, compute_steps_for_sliding_window
 
     checkpoint = torch.load(folder / "checkpoint_final.pth", weights_only=False)
@@ -77,7 +77,7 @@ def test_options(scenarios, images, tmp_path, trainer, options, mirrored, step_s
         name = file.name.removesuffix("_0000.nii.gz")
         probabilities = np.load(tmp_path / f"{name}.npz")["probabilities"]
         # nnU-Net weighs and sums logits in float16, with few digits left in the corners of its Gaussian
-        wanted = directly(NETWORKS[trainer](), fold, read_volume(file), mirrored, step_size)
+        wanted = directly(network_of(trainer), fold, read_volume(file), mirrored, step_size)
         np.testing.assert_allclose(probabilities, wanted, atol=2e-2)
         np.testing.assert_array_equal(read_volume(tmp_path / f"{name}.nii.gz"), probabilities.argmax(0))
 

@@ -1,8 +1,10 @@
-"""nnU-Net's conventions for trainers: one class an epoch count, every hyper-parameter an attribute, and 2-D only where it is."""
+"""nnU-Net's conventions for trainers: any number of epochs by name, every hyper-parameter an attribute; 3-D refused."""
 
 import pytest
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from helpers.trainer_steps import TRAINERS, make_trainer
+from nnunet_mamba import catalogue, trainers
 
 ATTRIBUTES = {
     "DAMambaTrainer": {"initial_lr": 1e-3, "weight_decay": 0, "lr_factor": 0.5, "lr_patience": 5, "asfm_alpha": 0.25},
@@ -18,6 +20,7 @@ ATTRIBUTES = {
     "nnUNetTrainerASFM": {"initial_lr": 1e-2, "weight_decay": 3e-5, "asfm_alpha": 0.25},
     "nnUNetTrainerGuideFusion": {"initial_lr": 1e-2, "weight_decay": 3e-5, "guidance": "pixel"},
 }
+TWO_D = [entry.trainer for entry in catalogue.NETWORKS]
 OTHER = {
     "initial_lr": 0.5, "weight_decay": 0.125, "lr_factor": 0.25, "lr_patience": 3, "final_lr": 0.25, "asfm_alpha": 0.75,
     "guidance": "mean", "slicing": ((2, 4),) * 7, "path_seed": 1,
@@ -30,14 +33,52 @@ def folder(scenarios):
 
 
 @pytest.mark.parametrize("name", TRAINERS)
-def test_a_class_for_each_epoch_count(folder, tmp_path, name):
-    for suffix, epochs in {"": 1000, "_5epochs": 5, "_50epochs": 50, "_250epochs": 250}.items():
-        assert make_trainer(name + suffix, folder, tmp_path).num_epochs == epochs
+def test_any_number_of_epochs(folder, tmp_path, name):
+    for ending, epochs in {"": 1000, "_1epochs": 1, "_37epochs": 37, "_2500epochs": 2500, "_demo": 5}.items():
+        assert make_trainer(name + ending, folder, tmp_path).num_epochs == epochs
 
 
 @pytest.mark.parametrize("name", TRAINERS)
+def test_a_derived_trainer_sets_attributes_in_its_class_or_in_init(folder, tmp_path, monkeypatch, name):
+    """Also those that nnU-Net sets in `__init__`."""
+    base = getattr(trainers, name)
+
+    class Derived(base):
+        num_epochs = 3
+        initial_lr = 0.5
+        weight_decay = 0.125
+
+        def __init__(self, plans, configuration, fold, dataset_json, device):
+            super().__init__(plans, configuration, fold, dataset_json, device)
+            self.weight_decay = 0.25
+
+    monkeypatch.setattr(trainers, name, Derived)
+    trainer = make_trainer(name, folder, tmp_path)
+    assert (trainer.num_epochs, trainer.initial_lr, trainer.weight_decay) == (3, 0.5, 0.25)
+
+
+@pytest.mark.parametrize("scenario", ["labels", "regions and ignore"])
+@pytest.mark.parametrize("is_ddp", [False, True], ids=["alone", "distributed"])
+@pytest.mark.parametrize("name", [name for name in TRAINERS if hasattr(getattr(trainers, name), "final_lr")])
+def test_nnunets_loss_is_as_nnunet_builds_it(scenarios, tmp_path, name, is_ddp, scenario):
+    """Its builder needs no trainer, so it has nnU-Net's settings a second time."""
+    trainer = make_trainer(name, scenarios.preprocessed / scenarios.planned(scenario), tmp_path)
+    trainer.is_ddp = is_ddp
+    theirs = nnUNetTrainer._build_loss(trainer)
+    labels = trainer.label_manager
+    ours = trainer.build_loss(trainer.configuration_manager.batch_dice, labels.ignore_label, labels.has_regions, is_ddp)
+    assert settings(ours) == settings(theirs)
+
+
+def settings(module):
+    """The plain attributes and types of a module and of its parts."""
+    plain = {key: value for key, value in vars(module).items() if not key.startswith("_")}
+    return type(module), plain, {name: settings(part) for name, part in module.named_children()}
+
+
+@pytest.mark.parametrize("name", ATTRIBUTES)
 def test_hyper_parameters_are_attributes_that_count(folder, tmp_path, name):
-    """A trainer derived from ours sets them behind our `__init__`: nothing may have been made from them before."""
+    """A trainer derived from ours sets them after our `__init__`: nothing may have been made from them before."""
     trainer = make_trainer(name, folder, tmp_path)
     assert {attribute: getattr(trainer, attribute) for attribute in ATTRIBUTES[name]} == ATTRIBUTES[name]
     for attribute in ATTRIBUTES[name]:
@@ -63,7 +104,7 @@ def test_hyper_parameters_are_attributes_that_count(folder, tmp_path, name):
     assert group["lr"] == OTHER["initial_lr"]
 
 
-@pytest.mark.parametrize("name", [name for name in TRAINERS if "Mamba" in name])
+@pytest.mark.parametrize("name", TWO_D)
 def test_3d_is_refused_before_any_work(folder, tmp_path, name):
     message = rf"{name}: got .* patches of 3 axes, wanted 2: .* nnUNetv2_train DATASET 2d FOLD -tr {name}"
     with pytest.raises(ValueError, match=message):
@@ -71,9 +112,9 @@ def test_3d_is_refused_before_any_work(folder, tmp_path, name):
     assert not (tmp_path / "results").exists()
 
 
-@pytest.mark.parametrize("name", [name for name in TRAINERS if "Mamba" in name])
+@pytest.mark.parametrize("name", TWO_D)
 def test_3d_is_refused_by_the_command(scenarios, folder, name):
-    """nnU-Net's plans of a 3-D data set hold 3d_fullres, whether or not that was preprocessed."""
+    """nnU-Net's plans of a 3-D data set hold 3d_fullres, preprocessed or not."""
     with pytest.raises(ValueError, match="got the configuration '3d_fullres' with patches of 3 axes"):
         scenarios.command("nnUNetv2_train", folder.name, "3d_fullres", 0, "-tr", name, "-device", "cpu")
     assert not (scenarios.results / folder.name / f"{name}__nnUNetPlans__3d_fullres").exists()

@@ -1,18 +1,20 @@
-"""nnU-Net's own integration scenarios with our trainers: labels, overlapping regions, an ignore label, and both of these.
+"""nnU-Net's own integration scenarios with our trainers: labels, overlapping regions, an ignore label, and both.
 
 The course of its integration test in the 2d configuration: plan, preprocess, five folds of two trainers, find the best
-configuration, predict with both, ensemble, postprocess, evaluate. Every other trainer is trained and validated for one fold.
+configuration, predict with both, ensemble, postprocess, evaluate. Every other trainer is trained and validated for one
+fold.
 """
 
 import json
 import pickle
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from helpers.nnunet_home import MODULES, read_volume, short
+from helpers.nnunet_home import TRAINERS, read_volume, short
 from helpers.nnunet_scenarios import CASES, DATASET
 
 FOLDS = range(5)
@@ -91,7 +93,7 @@ def test_members_and_ensemble_are_what_their_probabilities_say(course):
 
 def test_postprocessing_removes_components_only(course):
     best = course.information["best_model_or_ensemble"]
-    functions, _ = pickle.loads(open(best["postprocessing_file"], "rb").read())
+    functions, _ = pickle.loads(Path(best["postprocessing_file"]).read_bytes())
     for file in cases(course.out / "postprocessed"):
         after, before = read_volume(file), read_volume(course.out / "ensemble" / file.name)
         changed = after != before
@@ -116,7 +118,7 @@ def test_evaluation_counts_what_is_labelled(course):
 
 
 @pytest.mark.parametrize("scenario", PAIRS)
-@pytest.mark.parametrize("trainer", MODULES)
+@pytest.mark.parametrize("trainer", TRAINERS)
 def test_each_trainer_in_each_scenario(scenarios, scenario, trainer):
     """One fold: finite losses, a head for each class or region, a validation of each case of the fold."""
     folder = scenarios.trained(scenario, trainer)

@@ -1,6 +1,6 @@
 """The trainers through nnU-Net's own commands on a small data set: train, be killed, go on, predict, evaluate.
 
-The trainings here use a trainer of a user's own, derived from ours and found in a folder of the user's `nnUNet_extTrainer`.
+The trainings here use a user's own trainer, derived from ours and found in a folder of the user's `nnUNet_extTrainer`.
 """
 
 import json
@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from helpers.nnunet_home import SIZES as SLICE_MAMBA_SIZES
-from nnunet_mamba import networks
+from nnunet_mamba import catalogue, networks
 
 SHORT = """
 from nnunet_mamba.trainers.da_mamba_trainer import DAMambaTrainer
@@ -209,7 +209,8 @@ results = os.environ['nnUNet_results']
 try:
     trainer = recursive_find_trainer_class_by_name({name!r})(plans, {configuration!r}, 0, dataset, torch.device('cpu'))
 except ValueError as error:
-    print('ERROR', error, os.path.exists(os.path.join(results, 'Dataset007_Discs', {name!r} + '__nnUNetPlans__{configuration}')))
+    folder = os.path.join(results, 'Dataset007_Discs', {name!r} + '__nnUNetPlans__{configuration}')
+    print('ERROR', error, os.path.exists(folder))
     raise SystemExit
 trainer.initialize()
 batch = {{'data': torch.randn(2, 3, 40, 56), 'target': [torch.randint(0, 2, (2, 1, 40, 56))] * 3}}
@@ -246,7 +247,7 @@ def test_what_the_network_cannot_do_is_said_before_any_work(nnunet, change, conf
     assert said.endswith("False")  # no results folder was made
 
 
-@pytest.mark.parametrize("trainer", ["nnUNetTrainerASFM", "nnUNetTrainerGuideFusion"])
+@pytest.mark.parametrize("trainer", [entry.trainer for entry in catalogue.entries() if entry.loss_class])
 def test_our_losses_train_nnunets_own_network(nnunet, trainer):
     code = f"""
 import json, os, torch
@@ -291,7 +292,8 @@ trainer.seconds_between_checkpoints = trainer.seconds_between_progress = -1
 trainer.train_step({'data': torch.randn(2, 3, 40, 56), 'target': [torch.randint(0, 2, (2, 1, 40, 56))] * 3})
 other = make()
 other.load_checkpoint(os.path.join(trainer.output_folder, 'checkpoint_latest.pth'))
-same = all(torch.equal(a, b) for a, b in zip(trainer.network.state_dict().values(), other.network.state_dict().values()))
+weights = trainer.network.state_dict().values(), other.network.state_dict().values()
+same = all(torch.equal(a, b) for a, b in zip(*weights))
 print('EPOCH', trainer.current_epoch, other.current_epoch, same, other.logger.get_value('lrs', step=None))
 """
     result = subprocess.run([sys.executable, "-c", code], env=nnunet, capture_output=True, text=True)
