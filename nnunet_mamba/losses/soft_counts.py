@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, distributed
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 
 class SoftCounts(NamedTuple):
@@ -52,6 +53,20 @@ def pixel_sums(maps: Sequence[Tensor], batch_dice: bool) -> Tensor:
         axes = (0, *axes)
     sums = torch.stack([x.sum(axes) for x in maps])
     return over_processes(sums) if batch_dice else sums
+
+
+def pixel_cross_entropy(logits: Tensor, truth: Tensor, known: Tensor) -> Tensor:
+    """Cross entropy, the mean over the known pixels of all processes (and over the channels of a sigmoid).
+
+    Shape:
+        logits: (B, K, ...). truth, known: as from `truth_maps`.
+    """
+    if truth.shape[1] == logits.shape[1]:
+        pixelwise = binary_cross_entropy_with_logits(logits, truth, reduction="none").mean(1, keepdim=True)
+    else:
+        labels = torch.cat([1 - truth.sum(1, keepdim=True), truth], dim=1).argmax(1)
+        pixelwise = cross_entropy(logits, labels, reduction="none")[:, None]
+    return mean_over_processes(pixelwise, known)
 
 
 def mean_over_processes(values: Tensor, weight: Tensor | None = None) -> Tensor:
