@@ -153,8 +153,6 @@ CHEST_XRAY = Dataset(
     read_case=read_case,
     paper=PaperProtocol(size=(256, 256)),
     channel_names=("xray",),
-    options=(
-        Option("--sides", "a class for each lung; only the cases with Montgomery's official masks", default=False),
-    ),
+    options=(Option("--sides", "a class for each lung, from Montgomery's official masks only", default=False),),
     with_options=with_sides,
 )

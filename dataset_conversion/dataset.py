@@ -116,8 +116,8 @@ class Option:
         return self.keyword or self.name
 
     @property
-    def values(self) -> str:
-        """What follows the flag, in a help text: `endo|epi|both`, `TEXT`, or nothing."""
+    def metavar(self) -> str:
+        """What follows the flag, in help texts and docs: `endo|epi|both`, `NAME`, or nothing."""
         if isinstance(self.default, bool):
             return ""
         return "|".join(map(str, self.choices)) or self.name.rpartition("_")[2].upper()

@@ -86,6 +86,8 @@ def test_wheel_holds_the_pth_and_every_room(tmp_path):
         "nnunet_mamba/ext/nnunet_mamba_trainers.py",
         "nnunet_mamba/trainers/da_mamba_trainer.py",
         "nnunet_mamba/dataset_conversion/ph2.py",
+        "nnunet_mamba/dataset_conversion/formats/images.py",
+        "nnunet_mamba/dataset_conversion/pipeline/convert.py",
         "nnunet_mamba/ops/scan.py",
     ):
         assert name in names

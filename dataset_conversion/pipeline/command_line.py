@@ -55,5 +55,6 @@ def _add_option(group: argparse._ArgumentGroup, option: Option) -> None:
         return
     kind = str if option.default is None else type(option.default)
     help = option.help if option.default is None else f"{option.help} (default: {option.default})"
-    metavar = f"{{{option.values.replace('|', ',')}}}" if option.choices else option.values
-    group.add_argument(option.flag, dest=option.key, type=kind, default=option.default, metavar=metavar, help=help)
+    group.add_argument(
+        option.flag, dest=option.key, type=kind, default=option.default, metavar=option.metavar, help=help
+    )

@@ -59,11 +59,11 @@ def convert(
         OSError: reading or writing failed, for instance because the disk is full. Nothing half-written is left.
     """
     dataset = find_dataset(name)
+    sources = _check_sources(dataset, source)
     chosen = dataset.check_options(options)
     if dataset.with_options is not None:
         dataset = dataset.with_options(dataset, **chosen)
     paper = _check_shared_options(dataset, size, protocol, processes)
-    sources = _check_sources(dataset, source)
     target = find_target(dataset_id, dataset.name)
     size = paper.size if paper else size
     crop = paper is not None and paper.crop
@@ -89,6 +89,7 @@ def convert(
             write_dataset_json(raw, dataset, len(training))
             write_json(raw / SPLITS, folds)
             shared = {"size": size, "test": test, "seed": seed, "protocol": protocol, "skip_bad": skip_bad}
+            # the report has the data set's name already
             own = {option.name: chosen[option.key] for option in dataset.options if option.name != "name"}
             report = make_report(
                 dataset,

@@ -44,9 +44,11 @@ def markdown_table() -> str:
 
 
 def _options(dataset: Dataset) -> str:
-    sources = [f"`{source.flag} {source.metavar}`" for source in dataset.sources if source.flag != "-i"]
-    flags = [f"`{f'{option.flag} {option.values}'.strip()}`".replace("|", "\\|") for option in dataset.options]
-    return ", ".join([*sources, *flags])
+    texts = [f"`{source.flag} {source.metavar}`" for source in dataset.sources if source.flag != "-i"]
+    for option in dataset.options:
+        values = option.metavar.replace("|", "\\|")
+        texts.append(f"`{option.flag} {values}`" if values else f"`{option.flag}`: {option.help}")
+    return ", ".join(texts)
 
 
 def _plain(name: str) -> str:

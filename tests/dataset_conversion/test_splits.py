@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from nnunet_mamba.dataset_conversion.cases import Case
-from nnunet_mamba.dataset_conversion.recipe import PaperProtocol
-from nnunet_mamba.dataset_conversion.splits import hold_out, make_folds
+from nnunet_mamba.dataset_conversion.dataset import Case, PaperProtocol
+from nnunet_mamba.dataset_conversion.pipeline.splits import hold_out, make_folds
 
 
 def make_cases(num_groups: int, per_group: int = 1) -> list[Case]:
