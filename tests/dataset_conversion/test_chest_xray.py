@@ -111,7 +111,7 @@ def test_sides_that_overlap(tmp_path, nnunet):
 
 
 @pytest.mark.parametrize("missing, other", [("leftMask", "rightMask"), ("rightMask", "leftMask")])
-def test_one_lung_alone(tmp_path, nnunet, missing, other):
+def test_a_missing_lung(tmp_path, nnunet, missing, other):
     root = trees.montgomery(tmp_path)
     (root / "ManualMask" / missing / "MCUCXR_0003_1.png").unlink()
     with pytest.raises(

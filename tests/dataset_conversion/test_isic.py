@@ -35,7 +35,7 @@ def test_official_validation_and_test(tmp_path, name, plant):
 
 
 @YEARS
-def test_training_alone(tmp_path, name, plant):
+def test_training_only(tmp_path, name, plant):
     source = plant(tmp_path)
     for path in source.iterdir():
         if "Training" not in path.name:

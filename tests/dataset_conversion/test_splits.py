@@ -71,7 +71,7 @@ def test_named_groups_are_held_out_in_fold_0():
         make_folds(make_cases(2), seed=0, held_out_groups=("g0", "g1"))
 
 
-def test_the_seed_alone_decides():
+def test_only_the_seed_decides():
     cases = make_cases(40)
     assert make_folds(cases, seed=5) == make_folds(cases[::-1], seed=5)
     assert make_folds(cases, seed=5) != make_folds(cases, seed=6)

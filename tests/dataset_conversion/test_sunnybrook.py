@@ -314,7 +314,7 @@ def test_bad_input(source, images, contours, nnunet, spoil, message, left):
     assert len(cases(convert(source, 503, target="epi", skip_bad=True))) == left
 
 
-def test_epicardium_alone_is_told_and_no_error(source, contours):
+def test_an_epicardium_without_endocardium_is_listed_and_no_error(source, contours):
     (contours / "IM-0001-0004-icontour-manual.txt").unlink()
     report = load(convert(source, 503, target="both") / "conversion_report.json")
     assert report["cases"] == {"training": 11, "test": 0, "skipped": 0}

@@ -175,7 +175,7 @@ def shenzhen(root: Path, labelled: int = 6, unlabelled: int = 2) -> Path:
 
 
 def merged(root: Path) -> Path:
-    """`Lung Segmentation` as it circulates: resampled masks have anti-aliased outlines; `test` holds images alone."""
+    """`Lung Segmentation` as it circulates: resampled masks have anti-aliased outlines; `test` holds images only."""
     root = root / "Lung Segmentation"
     names = [*(f"MCUCXR_{i:04d}_{i % 2}" for i in range(4)), *(f"CHNCXR_{i:04d}_{i % 2}" for i in range(6))]
     for i, name in enumerate(names):
