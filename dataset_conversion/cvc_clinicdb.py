@@ -1,35 +1,28 @@
 """CVC-ClinicDB: polyps in 612 frames of 29 colonoscopic video sequences (Bernal et al., CMIG 2015).
 
     nnunet_mamba convert CVC-ClinicDB -i CVC-ClinicDB -d 508
-    python -m nnunet_mamba.dataset_conversion.cvc_clinicdb -i CVC-ClinicDB.zip -d 508
 
-Reads the official tree, from the folder that holds it (to four levels down), from itself, or from a zip; of copies that hold
-the frames twice, as tif and as png, the tif:
+Reads the official tree, from itself, from a folder that holds it (up to four levels down), or from a zip. Of copies
+that hold the frames as tif and as png, it reads the tif:
 
     CVC-ClinicDB/Original/1.tif ... 612.tif         384x288
                  Ground Truth/1.tif ... 612.tif
     TIF/{Original, Ground Truth}, PNG/{Original, Ground Truth}      copies
 
-Frames of a sequence are nearly the same picture, so the sequence is the group that folds keep together. Which frames are of which
-sequence is published on the data set's page (https://polyp.grand-challenge.org/CVCClinicDB/, repeated in
-https://github.com/dataset-ninja/cvc-612): 29 ranges without a gap. The sequences come from fewer studies; which share one is not
-published. Cases are named by sequence and frame, `seq01_frame001`.
+The frames of a sequence are nearly the same picture, so the sequence is the group that folds keep together. The data
+set's page (https://polyp.grand-challenge.org/CVCClinicDB/, repeated in https://github.com/dataset-ninja/cvc-612) says
+which frames belong to which sequence: 29 ranges without a gap. The sequences come from fewer studies; which of them
+share a study is not published. Cases are named by sequence and frame, `seq01_frame001`.
 
-Channels are R, G, B, normalised image by image (z-score), as for Kvasir-SEG.
+Channels are R, G, B, normalised per image (z-score), like Kvasir-SEG.
 """
 
 import re
-import sys
 from bisect import bisect_right
 from pathlib import Path
 
-import numpy as np
-
-from nnunet_mamba.dataset_conversion.cases import BadCase, Case
-from nnunet_mamba.dataset_conversion.images import read_binary_mask, read_rgb
-from nnunet_mamba.dataset_conversion.pairs import by_id, find_root, list_files, pair_up
-from nnunet_mamba.dataset_conversion.pipeline import convert_dataset
-from nnunet_mamba.dataset_conversion.recipe import Recipe
+from nnunet_mamba.dataset_conversion.dataset import BadCase, Case, Dataset
+from nnunet_mamba.dataset_conversion.formats.folders import by_id, find_image_and_mask_folders, list_files, pair_up
 
 NUM_FRAMES = 612
 FIRST_FRAMES = (  # of the sequences 1 to 29
@@ -39,79 +32,45 @@ FIRST_FRAMES = (  # of the sequences 1 to 29
 LAYOUT = "CVC-ClinicDB/{Original, Ground Truth}/1.tif"
 
 
-def convert(
-    source: str | Path,
-    dataset_id: int,
-    size: tuple[int, int] | None = None,
-    test: int = 0,
-    seed: int = 0,
-    protocol: str | None = None,
-    processes: int = 1,
-    skip_bad: bool = False,
-) -> Path:
-    """Convert CVC-ClinicDB into `nnUNet_raw/DatasetXXX_CVC-ClinicDB` and return that folder.
-
-    Args:
-        test: at least so many frames, of whole sequences, go to imagesTs and labelsTs and into no fold.
-        protocol: none of the papers gives one. The other arguments are those of `ph2.convert`.
-    Raises:
-        ValueError: an option, the source or a case is wrong; the message names the file. Nothing was written.
-        OSError: reading or writing failed, a full disk for instance. Nothing half-written is left.
-    """
-    return convert_dataset(CVC_CLINICDB, source, dataset_id, size, test, seed, protocol, processes, skip_bad)
-
-
 def find_cases(folder: Path) -> tuple[list[Case], list[BadCase]]:
-    """The frames below `folder`, and images or masks that are alone or no frame of the 29 sequences.
+    """The frames below `folder`, images or masks without a partner, and frames of no known sequence.
 
     Raises:
-        ValueError: `folder` does not hold the official tree, or more than one.
+        ValueError: `folder` holds no official tree, or more than one.
     """
-    images, masks = find_root(folder, ("original",), ("groundtruth",), "CVC-ClinicDB", LAYOUT, prefer="tif")
-    pairs, bad = pair_up(*(by_id(list_files(place), _frame) for place in (images, masks)))
+    images, masks = find_image_and_mask_folders(folder, "original", "groundtruth", "CVC-ClinicDB", LAYOUT, prefer="tif")
+    pairs, bad = pair_up(by_id(list_files(images), _frame), by_id(list_files(masks), _frame))
     cases = []
     for frame, pair in pairs.items():
         sequence = find_sequence(int(frame)) if frame.isdigit() else None
         if sequence is None:
-            bad.append(
-                BadCase(frame, f"{pair[0]}: not one of the frames 1 to {NUM_FRAMES}, whose video sequences are known")
-            )
+            reason = f"{pair[0]}: not one of the frames 1 to {NUM_FRAMES}, whose video sequences are known"
+            bad.append(BadCase(frame, reason))
         else:
             cases.append(Case(f"seq{sequence:02d}_frame{frame}", f"seq{sequence:02d}", *pair))
     return cases, bad
 
 
 def find_sequence(frame: int) -> int | None:
-    """The video sequence, 1 to 29, of a frame, 1 to 612; None outside."""
+    """The video sequence, 1 to 29, of a frame, 1 to 612; None for any other number."""
     return bisect_right(FIRST_FRAMES, frame) if 1 <= frame <= NUM_FRAMES else None
 
 
-def read_case(case: Case) -> tuple[np.ndarray, np.ndarray]:
-    """Image (H, W, 3) uint8 and labels (H, W) uint8, 0 mucosa, 1 polyp."""
-    return read_rgb(case.image), read_binary_mask(case.mask)
-
-
 def _frame(stem: str) -> str:
-    """Three digits, however the file is padded; any other name as it is."""
+    """Three digits, however the file name is padded. Any other name stays as it is."""
     return f"{int(stem):03d}" if re.fullmatch(r"[0-9]+", stem) else stem
 
 
-CVC_CLINICDB = Recipe(
+CVC_CLINICDB = Dataset(
     name="CVC-ClinicDB",
-    channel_names=("R", "G", "B"),
+    what="colonoscopy, 612 frames",
+    segments="polyp",
+    never_split="video sequence",
     labels={"background": 0, "polyp": 1},
     description="Polyp segmentation in frames of colonoscopic videos",
-    reference="Bernal et al., WM-DOVA maps for accurate polyp highlighting in colonoscopy, Computerized Medical Imaging and "
-    "Graphics 2015, doi:10.1016/j.compmedimag.2015.02.007, https://polyp.grand-challenge.org/CVCClinicDB/",
+    reference="Bernal et al., WM-DOVA maps for accurate polyp highlighting in colonoscopy, Computerized Medical "
+    "Imaging and Graphics 2015, doi:10.1016/j.compmedimag.2015.02.007, https://polyp.grand-challenge.org/CVCClinicDB/",
     licence="for research and education with citation, as stated by its authors",
     release="2015",
-    paper=None,
     find_cases=find_cases,
-    read_case=read_case,
 )
-
-
-if __name__ == "__main__":
-    from nnunet_mamba.dataset_conversion.command import main
-
-    sys.exit(main("CVC-ClinicDB"))

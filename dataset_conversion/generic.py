@@ -1,124 +1,71 @@
 """Any folder of 2-D images with a folder of masks, such as UWF-RHS.
 
     nnunet_mamba convert generic --images images --masks masks -d 510 --name UWF-RHS --group-regex "^(P[0-9]+)"
-    python -m nnunet_mamba.dataset_conversion.generic --images images.zip --masks masks.zip -d 510
+    nnunet_mamba convert generic --images images.zip --masks masks.zip -d 510
 
-Reads png, jpg, bmp and tif files that lie in the two folders themselves, or in two zips. A mask belongs to the image of its stem,
-or of its stem without an ending such as `_mask`, `_segmentation`, `_label`, `_gt`; an image's own ending `_image`, `_img` or
-`_0000` does not count either. Every image needs one mask, and every mask one image.
+In Python the two folders are the source: `convert("generic", ("images", "masks"), 510, name="UWF-RHS")`.
 
-The values of all the masks decide what is written:
-- one class, `foreground`: masks with 0 and one other value; anti-aliased and JPEG masks, where more than 127 is foreground;
-- several, `class_<value>`, renumbered from 1 in their order: values up to 31 with at least two besides 0 (indices, also those of
-  a palette); or at most 8 shades besides 0, each in more than outlines (0, 128, 255, say). The report names them.
-Masks in several colours are an error: colours do not say which class they stand for.
+Reads png, jpg, bmp and tif files directly in the two folders, or in two zips. A mask belongs to the image with its
+stem, or with its stem without an ending such as `_mask`, `_segmentation`, `_label`, `_gt`. An image's own ending
+`_image`, `_img` or `_0000` does not count either. Every image needs one mask, and every mask one image.
 
-Channels are R, G, B, or one `grey` (8 or 16 bits) where all images have one channel; each image is normalised by itself
-(z-score), which makes no assumption about what the values mean.
+The values of all masks decide what is written:
+- one class, `foreground`, if masks hold 0 and one other value, or are anti-aliased or JPEG (above 127 is foreground);
+- several classes, `class_<value>`, renumbered from 1, if there are at least two values besides 0 and none above 31
+  (indices, also of a palette), or at most 8 shades besides 0 that fill more than outlines (such as 0, 128, 255). The
+  report names the values.
+Masks in several colours are an error, because colours do not say which class they stand for.
 
-Folds keep images together whose stems have the same part that `--group-regex` finds (its first group, or all that it matches):
-name the patient or video by it, for folds that do not leak. Without it every image is a group of its own.
+Channels are R, G, B, or one `grey` (8 or 16 bits) if all images have one channel. Each image is normalised by itself
+(z-score), which assumes nothing about what the values mean.
+
+Folds keep images together if `--group-regex` finds the same part in their stems: its first group, or the whole match.
+Let it find the patient or video, so that folds do not leak. Without it each image is a group of its own.
 """
 
-import argparse
 import re
-import sys
-from collections.abc import Iterable
-from contextlib import ExitStack
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from nnunet_mamba.dataset_conversion.cases import BadCase, Case
-from nnunet_mamba.dataset_conversion.images import read_binary_mask, read_grey, read_rgb
-from nnunet_mamba.dataset_conversion.mask_values import decide_classes, look_at, read_values
-from nnunet_mamba.dataset_conversion.pairs import IMAGE_ENDINGS, by_id, list_files, pair_up
-from nnunet_mamba.dataset_conversion.parallel import open_workers
-from nnunet_mamba.dataset_conversion.pipeline import convert_dataset
-from nnunet_mamba.dataset_conversion.recipe import Recipe
-from nnunet_mamba.dataset_conversion.source import open_source
-from nnunet_mamba.dataset_conversion.target import find_target
-from nnunet_mamba.dataset_conversion.tree import name_found
+from nnunet_mamba.dataset_conversion.dataset import BadCase, Case, Dataset, Option, Source
+from nnunet_mamba.dataset_conversion.formats.folders import (
+    IMAGE_ENDINGS,
+    ById,
+    by_id,
+    list_files,
+    name_content,
+    pair_up,
+)
+from nnunet_mamba.dataset_conversion.formats.images import read_binary_mask, read_grey, read_rgb
+from nnunet_mamba.dataset_conversion.formats.mask_values import decide_classes, look_at, read_values
+from nnunet_mamba.dataset_conversion.pipeline.parallel import Workers
 
-SOURCE = False  # no -i
 IMAGE_SUFFIX = re.compile(r"[ _.-](image|img|0000)$", re.IGNORECASE)
 MASK_SUFFIX = re.compile(
     r"[ _.-](masks?|segmentation|segm?|labels?|gt|ground[ _-]?truth|annotation|anno|manual1?|lesion)$", re.IGNORECASE
 )
-GREY_MODES = ("1", "L", "I", "I;16", "I;16B")
+GREY_MODES = {"1", "L", "I", "I;16", "I;16B"}
+
+Groups = re.Pattern[str]
 
 
-def convert(
-    images: str | Path,
-    masks: str | Path,
-    dataset_id: int,
-    size: tuple[int, int] | None = None,
-    test: int = 0,
-    seed: int = 0,
-    protocol: str | None = None,
-    processes: int = 1,
-    skip_bad: bool = False,
-    name: str = "Generic",
-    group_regex: str | None = None,
-) -> Path:
-    """Convert a folder of images and one of masks into `nnUNet_raw/DatasetXXX_<name>` and return that folder.
-
-    Args:
-        images: folder or zip.
-        masks: another folder or zip.
-        protocol: there is none. The arguments after it are those of `ph2.convert`.
-        name: of the data set, letters, digits, - and _.
-        group_regex: searched for in an image's stem, see above.
-    Raises:
-        ValueError: an option, a folder or a case is wrong; the message names the file. Nothing was written.
-        OSError: reading or writing failed, a full disk for instance. Nothing half-written is left.
-    """
-    groups = _compile(group_regex)
-    if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
-        raise ValueError(f"--name takes letters, digits, - and _; got {name!r}")
-    if Path(images).resolve() == Path(masks).resolve():
-        raise ValueError(f"{images}: given as --images and as --masks; put the masks into a folder of their own")
-    if processes < 1:
-        raise ValueError(f"-np must be 1 or more, got {processes}")
-    workplace = find_target(dataset_id, name).raw
-    with ExitStack() as stack:
-        folders = [stack.enter_context(open_source(Path(place), workplace)) for place in (images, masks)]
-        grey = _all_grey(_files(folders[0], "--images"))
-        with open_workers(processes) as workers:
-            classes = decide_classes(workers.run(look_at, _files(folders[1], "--masks"), "looking"))
-        own = {"group_regex": group_regex, "mask_values": list(classes) or "one class"}
-        recipe = make_recipe(name, grey, classes, groups)
-        return convert_dataset(recipe, folders, dataset_id, size, test, seed, protocol, processes, skip_bad, own)
-
-
-def add_arguments(parser: argparse._ArgumentGroup) -> None:
-    """This data set's own options."""
-    parser.add_argument("--images", metavar="DIR", type=Path, required=True, help="folder or zip of images")
-    parser.add_argument(
-        "--masks", metavar="DIR", type=Path, required=True, help="folder or zip of masks with the same stems"
-    )
-    parser.add_argument("--name", default="Generic", help="of the data set (default: Generic)")
-    parser.add_argument(
-        "--group-regex", metavar="REGEX", help="the part of a stem that folds keep together, '^(P[0-9]+)' say"
-    )
-
-
-def options(args: argparse.Namespace) -> dict[str, str | Path | None]:
-    """For `convert`."""
-    return {"images": args.images, "masks": args.masks, "name": args.name, "group_regex": args.group_regex}
-
-
-def find_cases(groups: re.Pattern | None, images: Path, masks: Path) -> tuple[list[Case], list[BadCase]]:
-    """The images with the mask that belongs to each, and those that have none, or more than one, or no group."""
-    by_stem = by_id(_files(images, "--images"), str)
+def find_cases(images: Path, masks: Path, groups: Groups | None = None) -> tuple[list[Case], list[BadCase]]:
+    """The images with their masks, and those with no mask, several masks or no group."""
+    by_stem = by_id(_files(images, "--images"))
     by_key = {_key(IMAGE_SUFFIX, stem): stem for stem in by_stem}
     found = by_id(_files(masks, "--masks"), lambda stem: _belongs_to(stem, by_stem, by_key))
     pairs, bad = pair_up(by_stem, found)
+    if groups is None:
+        return [Case(stem, stem, *pair) for stem, pair in pairs.items()], bad
     cases = []
     for stem, pair in pairs.items():
-        group = _group(groups, stem)
+        match = groups.search(stem)
+        group = match and match[1 if groups.groups else 0]
         if group:
             cases.append(Case(stem, group, *pair))
         else:
@@ -126,29 +73,45 @@ def find_cases(groups: re.Pattern | None, images: Path, masks: Path) -> tuple[li
     return cases, bad
 
 
-def read_case(grey: bool, classes: tuple[int, ...], case: Case) -> tuple[np.ndarray, np.ndarray]:
+def read_case(case: Case, grey: bool = False, classes: tuple[int, ...] = ()) -> tuple[np.ndarray, np.ndarray | None]:
     """Image (H, W, 3) uint8, or with `grey` (H, W) uint8 or uint16, and labels (H, W) uint8 from 0 on."""
     image = read_grey(case.image) if grey else read_rgb(case.image)
+    if case.mask is None:
+        return image, None
     values = read_values(case.mask)
     if not classes:
         return image, read_binary_mask(case.mask)
-    return image, np.searchsorted([0, *classes], values).astype(np.uint8)  # every value was looked at
+    return image, np.searchsorted([0, *classes], values).astype(np.uint8)  # `classes` holds every value that occurs
 
 
-def make_recipe(name: str, grey: bool, classes: tuple[int, ...], groups: re.Pattern | None) -> Recipe:
-    """The recipe once it is known what images and masks are."""
+def with_options(dataset: Dataset, name: str, group_regex: str | None) -> Dataset:
+    """The data set with the user's name and groups.
+
+    Raises:
+        ValueError: neither a usable name nor a regular expression.
+    """
+    if group_regex is not None:
+        try:
+            groups = re.compile(group_regex)
+        except re.error as error:
+            raise ValueError(f"--group-regex {group_regex!r} is not a regular expression: {error}") from error
+        dataset = replace(dataset, find_cases=partial(find_cases, groups=groups))
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+        raise ValueError(f"--name takes letters, digits, - and _; got {name!r}")
+    return replace(dataset, name=name)
+
+
+def with_sources(dataset: Dataset, folders: Sequence[Path], workers: Workers) -> Dataset:
+    """The data set with the channels of the images and the classes of the masks."""
+    grey = _all_grey(_files(folders[0], "--images"))
+    classes = decide_classes(workers.run(look_at, _files(folders[1], "--masks"), "looking"))
     labels = {f"class_{value}": i for i, value in enumerate(classes, start=1)} or {"foreground": 1}
-    return Recipe(
-        name=name,
-        channel_names=("grey",) if grey else ("R", "G", "B"),
+    return replace(
+        dataset,
+        channel_names=("grey",) if grey else dataset.channel_names,
         labels={"background": 0, **labels},
-        description="Images and masks from two folders",
-        reference="none given",
-        licence="none given",
-        release="none given",
-        paper=None,
-        find_cases=partial(find_cases, groups),
-        read_case=partial(read_case, grey, classes),
+        read_case=partial(read_case, grey=grey, classes=classes),
+        facts={"mask_values": list(classes) or "one class"},
     )
 
 
@@ -157,51 +120,54 @@ def _files(folder: Path, option: str) -> list[Path]:
     if not files:
         kinds = ", ".join(ending[1:] for ending in IMAGE_ENDINGS)
         raise ValueError(
-            f"{folder}: holds no images ({kinds}), found {name_found(folder)}; give {option} the folder they lie in"
+            f"{folder}: holds no images ({kinds}), found {name_content(folder)}; give {option} the folder they are in"
         )
     return files
 
 
 def _all_grey(paths: Iterable[Path]) -> bool:
-    """By the headers; a broken file is named when its case is verified."""
+    """Told by the headers. A broken file does not count; the verification names it."""
     modes = set()
     for path in paths:
         try:
             with Image.open(path) as image:
                 modes.add(image.mode)
-        except Exception:  # whatever Pillow's decoders raise
+        except Exception:  # broken files: Pillow raises many types
             continue
-    return bool(modes) and modes <= set(GREY_MODES)
+    return bool(modes) and modes <= GREY_MODES
 
 
-def _belongs_to(stem: str, by_stem: dict[str, list[Path]], by_key: dict[str, str]) -> str:
-    """The stem of the mask's image; the mask's own if there is none."""
+def _belongs_to(stem: str, by_stem: ById, by_key: dict[str, str]) -> str:
+    """The stem of the mask's image, or the mask's own stem if there is no image."""
     if stem in by_stem:
         return stem
     return by_key.get(_key(MASK_SUFFIX, stem)) or by_key.get(_key(IMAGE_SUFFIX, stem)) or stem
 
 
-def _key(suffix: re.Pattern, stem: str) -> str:
+def _key(suffix: re.Pattern[str], stem: str) -> str:
     return suffix.sub("", stem).casefold()
 
 
-def _group(groups: re.Pattern | None, stem: str) -> str | None:
-    if groups is None:
-        return stem
-    match = groups.search(stem)
-    return match and match[1 if groups.groups else 0]
-
-
-def _compile(group_regex: str | None) -> re.Pattern | None:
-    if group_regex is None:
-        return None
-    try:
-        return re.compile(group_regex)
-    except re.error as error:
-        raise ValueError(f"--group-regex {group_regex!r} is not a regular expression: {error}") from error
-
-
-if __name__ == "__main__":
-    from nnunet_mamba.dataset_conversion.command import main
-
-    sys.exit(main("generic"))
+GENERIC = Dataset(
+    name="generic",
+    what="any folder of images and folder of masks, given instead of `-i`",
+    segments="one class or several, by the masks' values",
+    never_split="image, or what `--group-regex` finds",
+    labels={"background": 0, "foreground": 1},
+    description="Images and masks from two folders",
+    reference="none given",
+    licence="none given",
+    release="none given",
+    find_cases=find_cases,
+    read_case=read_case,
+    sources=(
+        Source("--images", "DIR", "folder or zip of images"),
+        Source("--masks", "DIR", "folder or zip of masks with the same stems"),
+    ),
+    options=(
+        Option("--name", "of the data set", default="Generic"),
+        Option("--group-regex", "the part of a stem that folds keep together, such as '^(P[0-9]+)'"),
+    ),
+    with_options=with_options,
+    with_sources=with_sources,
+)

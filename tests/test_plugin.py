@@ -113,6 +113,8 @@ def test_wheel_holds_the_pth_and_every_room(tmp_path):
         "nnunet_mamba/catalogue.py",
         *(f"nnunet_mamba/trainers/{entry.trainer_file}.py" for entry in catalogue.NETWORKS),
         "nnunet_mamba/dataset_conversion/ph2.py",
+        "nnunet_mamba/dataset_conversion/formats/images.py",
+        "nnunet_mamba/dataset_conversion/pipeline/convert.py",
         "nnunet_mamba/ops/scan.py",
     ):
         assert name in names

@@ -5,69 +5,73 @@ import re
 import shutil
 import stat
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from nnunet_mamba.dataset_conversion import pipeline, writer
-from nnunet_mamba.dataset_conversion.ph2 import convert
-from nnunet_mamba.dataset_conversion.registry import find_converter
+from helpers.dataset_trees import ph2_case
+from nnunet_mamba import dataset_conversion
+from nnunet_mamba.dataset_conversion.pipeline import convert as pipeline
+from nnunet_mamba.dataset_conversion.pipeline import writer
+
+convert = partial(dataset_conversion.convert, "PH2")
 
 
-def truncated_image(images: Path, new_case) -> None:
-    image, _ = new_case(images, "IMD800")
+def truncated_image(images: Path) -> None:
+    image, _ = ph2_case(images, "IMD800")
     image.write_bytes(image.read_bytes()[:300])
 
 
-def truncated_mask(images: Path, new_case) -> None:
-    _, mask = new_case(images, "IMD800")
+def truncated_mask(images: Path) -> None:
+    _, mask = ph2_case(images, "IMD800")
     mask.write_bytes(mask.read_bytes()[:80])
 
 
-def no_image_at_all(images: Path, new_case) -> None:
-    image, _ = new_case(images, "IMD800")
+def no_image_at_all(images: Path) -> None:
+    image, _ = ph2_case(images, "IMD800")
     image.write_bytes(b"<html>404</html>")
 
 
-def mask_of_another_size(images: Path, new_case) -> None:
-    new_case(images, "IMD800", size=(24, 32), mask_size=(24, 30))
+def mask_of_another_size(images: Path) -> None:
+    ph2_case(images, "IMD800", size=(24, 32), mask_size=(24, 30))
 
 
-def image_without_mask(images: Path, new_case) -> None:
-    _, mask = new_case(images, "IMD800")
+def image_without_mask(images: Path) -> None:
+    _, mask = ph2_case(images, "IMD800")
     mask.unlink()
 
 
-def mask_only_as_jpg(images: Path, new_case) -> None:
-    _, mask = new_case(images, "IMD800")
+def mask_only_as_jpg(images: Path) -> None:
+    _, mask = ph2_case(images, "IMD800")
     Image.open(mask).convert("L").save(mask.with_suffix(".jpg"))
     mask.unlink()
 
 
-def mask_without_image(images: Path, new_case) -> None:
-    image, _ = new_case(images, "IMD800")
+def mask_without_image(images: Path) -> None:
+    image, _ = ph2_case(images, "IMD800")
     image.unlink()
 
 
-def case_without_anything(images: Path, new_case) -> None:
+def case_without_anything(images: Path) -> None:
     (images / "IMD800").mkdir()
 
 
-def photograph_for_mask(images: Path, new_case) -> None:
-    image, mask = new_case(images, "IMD800")
+def photograph_for_mask(images: Path) -> None:
+    image, mask = ph2_case(images, "IMD800")
     shutil.copy(image, mask)
 
 
-def id_twice(images: Path, new_case) -> None:
-    new_case(images, "IMD800")
+def id_twice(images: Path) -> None:
+    ph2_case(images, "IMD800")
     shutil.copytree(images / "IMD800", images / "IMD800 - Copy")
 
 
-def id_twice_but_for_case(images: Path, new_case) -> None:
-    new_case(images, "IMD800")
-    image, mask = new_case(images, "imd800x")
+def id_twice_but_for_case(images: Path) -> None:
+    ph2_case(images, "IMD800")
+    image, mask = ph2_case(images, "imd800x")
     image.rename(image.with_name("imd800.bmp"))
     mask.rename(mask.with_name("imd800_lesion.bmp"))
 
@@ -88,8 +92,8 @@ BAD_CASES = [
 
 
 @pytest.mark.parametrize("spoil, message", BAD_CASES, ids=lambda value: getattr(value, "__name__", ""))
-def test_bad_case(images, new_case, nnunet, spoil, message):
-    spoil(images, new_case)
+def test_bad_case(images, nnunet, spoil, message):
+    spoil(images)
     with pytest.raises(ValueError, match=message) as error:
         convert(images, 501)
     assert "--skip-bad" in str(error.value) and "\n" not in str(error.value)
@@ -116,7 +120,7 @@ def test_many_bad_cases_are_counted(images, nnunet):
         ("empty", r"empty: the folder is empty"),
         (
             "other",
-            r"other: not the layout of PH2; expected PH2 Dataset images/IMD003/.*, found ISIC_0000000\.jpg, masks",
+            r"other: not the layout of PH2; expected PH2 Dataset images/IMD003/.*; found ISIC_0000000\.jpg, masks",
         ),
         ("file.rar", r"file\.rar: neither a folder nor a readable zip; unpack"),
         ("two", r"two: holds 2 PH2 trees \(.*a.*, .*b.*\); give one of them"),
@@ -176,9 +180,9 @@ def test_many_entries_that_make_a_bomb(tmp_path, nnunet):
 
 
 @pytest.mark.parametrize("damage", ["middle", "end", "bad_case"])
-def test_damaged_zip(tmp_path, tree, images, new_case, nnunet, damage):
+def test_damaged_zip(tmp_path, tree, images, nnunet, damage):
     if damage == "bad_case":
-        truncated_image(images, new_case)
+        truncated_image(images)
     path = tmp_path / "s.zip"
     with zipfile.ZipFile(path, "w") as archive:
         for file in sorted(tree.rglob("*.bmp")):
@@ -225,8 +229,8 @@ def test_bad_option(tree, nnunet, options, message):
     assert nnunet.content() == []
 
 
-def test_one_case_cannot_be_cross_validated(tmp_path, new_case, nnunet):
-    new_case(tmp_path / "one", "IMD003")
+def test_one_case_cannot_be_cross_validated(tmp_path, nnunet):
+    ph2_case(tmp_path / "one", "IMD003")
     with pytest.raises(ValueError, match="cross-validation needs at least two cases"):
         convert(tmp_path / "one", 501)
     assert nnunet.content() == []
@@ -235,7 +239,7 @@ def test_one_case_cannot_be_cross_validated(tmp_path, new_case, nnunet):
 @pytest.mark.parametrize("value", [None, ""])
 def test_nnunet_raw_not_set(tree, monkeypatch, value):
     monkeypatch.delenv("nnUNet_raw") if value is None else monkeypatch.setenv("nnUNet_raw", value)
-    with pytest.raises(ValueError, match="nnUNet_raw is not set; set it to the folder"):
+    with pytest.raises(ValueError, match="nnUNet_raw is not set: export nnUNet_raw="):
         convert(tree, 501)
 
 
@@ -283,13 +287,3 @@ def test_failure_of_the_second_rename_takes_back_the_first(tree, nnunet, monkeyp
     with pytest.raises(OSError, match="appeared while converting"):
         convert(tree, 501)
     assert nnunet.content() == [str(nnunet.preprocessed / "Dataset501_PH2")]
-
-
-@pytest.mark.parametrize("name", ["PH2", "ph2", "Ph2"])
-def test_data_set_names_in_any_case(name):
-    assert find_converter(name).convert is convert
-
-
-def test_unknown_data_set():
-    with pytest.raises(ValueError, match="unknown data set 'PH3'; known: .*PH2"):
-        find_converter("PH3")

@@ -2,15 +2,17 @@
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
-import dataset_trees as trees
 import numpy as np
 import pytest
 from PIL import Image
 
-from nnunet_mamba.dataset_conversion.chest_xray import convert
+from helpers import dataset_trees as trees
+from nnunet_mamba import dataset_conversion
 
+convert = partial(dataset_conversion.convert, "ChestXray")
 REAL = Path(__file__).parents[3] / "shared" / "data" / "Lung Segmentation"
 
 
@@ -109,7 +111,7 @@ def test_sides_that_overlap(tmp_path, nnunet):
 
 
 @pytest.mark.parametrize("missing, other", [("leftMask", "rightMask"), ("rightMask", "leftMask")])
-def test_one_lung_alone(tmp_path, nnunet, missing, other):
+def test_a_missing_lung(tmp_path, nnunet, missing, other):
     root = trees.montgomery(tmp_path)
     (root / "ManualMask" / missing / "MCUCXR_0003_1.png").unlink()
     with pytest.raises(
@@ -179,7 +181,7 @@ def test_real_cases(nnunet):
     assert report["cases"]["skipped"] == 0 and report["empty_masks"] == []
     assert report["cases"]["training"] + len(report["not_used"]) == len(list((REAL / "CXR_png").glob("*.png")))
     assert 0.05 < report["foreground"]["min"] <= report["foreground"]["max"] < 0.6
-    # Air is darker than the body between the lungs: were images and masks mismatched, this would not hold for nearly all.
+    # Air is darker than the body between the lungs. Mismatched images and masks would not show this nearly everywhere.
     darker = []
     for label in sorted((folder / "labelsTr").iterdir()):
         mask = pixels(label) > 0

@@ -2,46 +2,22 @@
 
 import json
 import shutil
-import zipfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from nnunet_mamba.dataset_conversion.dsb2018 import convert
-from nnunet_mamba.dataset_conversion.instances import join_nuclei
-from nnunet_mamba.dataset_conversion.run_lengths import decode
+from helpers import dataset_trees as trees
+from helpers.dataset_trees import nuclei
+from nnunet_mamba import dataset_conversion
+from nnunet_mamba.dataset_conversion.formats.instances import join_nuclei
+from nnunet_mamba.dataset_conversion.formats.run_lengths import decode
 
+convert = partial(dataset_conversion.convert, "DSB2018")
 REAL = Path(__file__).parents[3] / "shared" / "data" / "data-science-bowl-2018"
-BOXES = ((2, 2, 8, 8), (8, 3, 14, 9), (18, 20, 22, 30))  # two that touch, one alone: top, left, bottom, right
 HEADER = "ImageId,EncodedPixels,Height,Width,Usage\n"
-
-
-def nuclei(size: tuple[int, int], boxes=BOXES) -> list[np.ndarray]:
-    masks = [np.zeros(size, np.uint8) for _ in boxes]
-    for mask, (top, left, bottom, right) in zip(masks, boxes, strict=True):
-        mask[top:bottom, left:right] = 1
-    return masks
-
-
-def add_case(
-    root: Path, id: str, size=(24, 32), mode: str = "RGBA", coloured: bool = False, masks: bool = True
-) -> Path:
-    """One case of the official layout; a grey one is dark, a coloured one bright."""
-    pixels = np.full((*size, 3), 20, np.uint8)
-    pixels[2:8, 2:8] = 200
-    if coloured:
-        pixels = 255 - pixels
-        pixels[..., 1] //= 2
-    place = root / id
-    (place / "images").mkdir(parents=True)
-    Image.fromarray(pixels).convert(mode).save(place / "images" / f"{id}.png")
-    if masks:
-        (place / "masks").mkdir()
-        for i, mask in enumerate(nuclei(size)):
-            Image.fromarray(mask * 255).save(place / "masks" / f"{i}{id}.png")
-    return place
 
 
 def run_lengths(mask: np.ndarray) -> str:
@@ -56,14 +32,8 @@ def run_lengths(mask: np.ndarray) -> str:
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """stage1_train alone: six dark grey cases, five coloured ones, RGB among RGBA, clutter."""
-    root = tmp_path / "source" / "stage1_train"
-    for i in range(11):
-        size, mode = (24, 32) if i < 6 else (26, 30), "RGB" if i == 3 else "RGBA"
-        add_case(root, f"{i:02d}{'a' * 62}", size, mode, coloured=i > 5)
-    (root / f"00{'a' * 62}" / "masks" / ".DS_Store").write_bytes(b"")
-    (root.parent / "classes.csv").write_text("filename,foreground\n")
-    return root.parent
+    """stage1_train only."""
+    return trees.dsb2018(tmp_path / "source")
 
 
 @pytest.fixture
@@ -71,7 +41,7 @@ def with_test(source: Path) -> Path:
     """stage1_test with its solution beside stage1_train."""
     rows = []
     for id in ("b1", "b2"):
-        add_case(source / "stage1_test", id, masks=False)
+        trees.dsb2018_case(source / "stage1_test", id, masks=False)
         rows += [f"{id},{run_lengths(mask)},24,32,Private\n" for mask in nuclei((24, 32))]
     (source / "stage1_solution.csv").write_text("\ufeff" + HEADER + "".join(rows), encoding="utf-8")
     return source
@@ -100,10 +70,10 @@ def test_union_of_the_masks(source, place):
 
 
 def test_zip_and_processes_give_the_same_bytes(source, tmp_path):
-    with zipfile.ZipFile(tmp_path / "stage1_train.zip", "w") as archive:
-        for path in sorted((source / "stage1_train").rglob("*.png"), reverse=True):
-            archive.write(path, path.relative_to(source / "stage1_train"))  # Kaggle's: the ids lie at the top
-    folders = convert(source, 502, border=True, processes=2), convert(tmp_path / "stage1_train.zip", 503, border=True)
+    archive = trees.zip_folder(
+        source / "stage1_train", tmp_path / "stage1_train.zip", ".png"
+    )  # Kaggle's: ids at the top
+    folders = convert(source, 502, border=True, processes=2), convert(archive, 503, border=True)
     first, second = ({p.relative_to(f): p.read_bytes() for p in f.rglob("*") if p.is_file()} for f in folders)
     assert first.keys() == second.keys()
     assert [name for name in first if first[name] != second[name]] == []
@@ -183,7 +153,7 @@ def test_border_is_a_class_of_the_data_set(source):
 )
 def test_run_lengths_count_from_one_down_the_columns(runs, pixels_set):
     assert {
-        tuple(map(int, where)) for where in np.argwhere(decode(Path("s.csv"), 2, runs, "4", "3", (4, 3)))
+        tuple(map(int, where)) for where in np.argwhere(decode(Path("s.csv"), (4, 3), 2, runs, "4", "3"))
     } == pixels_set
 
 
@@ -229,6 +199,11 @@ def no_image(place: Path) -> None:
     shutil.rmtree(place / "images")
 
 
+def nothing(place: Path) -> None:
+    no_image(place)
+    no_masks(place)
+
+
 @pytest.mark.parametrize(
     "spoil, message",
     [
@@ -236,14 +211,15 @@ def no_image(place: Path) -> None:
         (truncated_mask, r"1bad\.png: cannot be read as an image"),
         (mask_of_another_size, r"z\.png: the mask has 24x30 pixels \(H x W\), its image bad\.png 24x32"),
         (photograph_for_mask, r"z\.png: not a mask"),
-        (no_masks, r"masks: no masks \(\.png\) of the image bad\.png"),
-        (empty_masks_folder, r"masks: no masks"),
-        (two_images, r"images: holds 2 images"),
-        (no_image, r"images: holds 0 images"),
+        (no_masks, r"bad\.png: an image without a mask"),
+        (empty_masks_folder, r"bad\.png: an image without a mask"),
+        (two_images, r"bad has 2 images: .*bad\.png, .*copy\.png"),
+        (no_image, r"bad.masks: a mask without an image"),
+        (nothing, r"bad: holds neither an image nor masks"),
     ],
 )
 def test_bad_case(source, nnunet, spoil, message):
-    spoil(add_case(source / "stage1_train", "bad"))
+    spoil(trees.dsb2018_case(source / "stage1_train", "bad"))
     with pytest.raises(ValueError, match=message):
         convert(source, 502)
     assert nnunet.content() == []
@@ -303,7 +279,7 @@ test_only.__test__ = False
     "spoil, message",
     [
         (unpacked_halfway, r"not the layout of DSB2018; expected stage1_train/<id>/.*; unpack stage1_train\.zip first"),
-        (two_trees, r"holds 2 trees \(.*stage1_train, .*stage1_train_fixed\)"),
+        (two_trees, r"holds 2 DSB2018 trees \(.*stage1_train, .*stage1_train_fixed\)"),
         (test_only, r"holds stage1_test only; expected stage1_train"),
     ],
 )

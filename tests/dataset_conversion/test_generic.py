@@ -1,14 +1,17 @@
 """Any folder pair: which mask belongs to which image, what the values mean, groups, and channels."""
 
 import json
+from functools import partial
 from pathlib import Path
 
-import dataset_trees as trees
 import numpy as np
 import pytest
 from PIL import Image
 
-from nnunet_mamba.dataset_conversion.generic import convert
+from helpers import dataset_trees as trees
+from nnunet_mamba import dataset_conversion
+
+convert = partial(dataset_conversion.convert, "generic", dataset_id=510)
 
 
 def load(path: Path):
@@ -32,11 +35,11 @@ def boxes(*values: int) -> np.ndarray:
     return mask
 
 
-def pair(tmp_path: Path, masks: list[np.ndarray], ending: str = "png", mode: str = "L") -> dict[str, Path]:
+def pair(tmp_path: Path, masks: list[np.ndarray], ending: str = "png", mode: str = "L") -> tuple[Path, Path]:
     for i, mask in enumerate(masks):
         trees.write_image(tmp_path / "images" / f"{i}.png")
         write_values(tmp_path / "masks" / f"{i}.{ending}", mask, mode)
-    return {"images": tmp_path / "images", "masks": tmp_path / "masks"}
+    return tmp_path / "images", tmp_path / "masks"
 
 
 SOFT = boxes(255)
@@ -61,7 +64,7 @@ SOFT[9, 1:6], SOFT[3, 1:6] = 90, 180
     ],
 )
 def test_the_values_decide(tmp_path, masks, mode, classes):
-    folder = convert(**pair(tmp_path, masks, mode=mode), dataset_id=510)
+    folder = convert(pair(tmp_path, masks, mode=mode))
     labels = load(folder / "dataset.json")["labels"]
     assert load(folder / "conversion_report.json")["options"]["mask_values"] == (
         list(classes) if classes else "one class"
@@ -77,7 +80,7 @@ def test_the_values_decide(tmp_path, masks, mode, classes):
 
 
 def test_jpeg_masks_are_one_class(tmp_path):
-    folder = convert(**pair(tmp_path, [boxes(255), boxes(255)], ending="jpg"), dataset_id=510)
+    folder = convert(pair(tmp_path, [boxes(255), boxes(255)], ending="jpg"))
     assert load(folder / "dataset.json")["labels"] == {"background": 0, "foreground": 1}
 
 
@@ -98,11 +101,11 @@ def test_jpeg_masks_are_one_class(tmp_path):
 )
 def test_no_mask(tmp_path, nnunet, spoil, message):
     fed = pair(tmp_path, [boxes(255)] * 4)
-    spoil(fed["masks"])
+    spoil(fed[1])
     with pytest.raises(ValueError, match=rf"1\.png: .*{message}") as error:
-        convert(**fed, dataset_id=510)
+        convert(fed)
     assert "--skip-bad" in str(error.value) and nnunet.content() == []
-    assert load(convert(**fed, dataset_id=510, skip_bad=True) / "dataset.json")["numTraining"] == 3
+    assert load(convert(fed, skip_bad=True) / "dataset.json")["numTraining"] == 3
 
 
 @pytest.mark.parametrize(
@@ -123,23 +126,23 @@ def test_names_that_belong_together(tmp_path, image, mask):
     for i, (name, other) in enumerate(((image, mask), ("b.png", "b.png"))):
         trees.write_image(tmp_path / "images" / name, i)
         trees.write_mask(tmp_path / "masks" / other, trees.box(i))
-    folder = convert(tmp_path / "images", tmp_path / "masks", 510)
+    folder = convert((tmp_path / "images", tmp_path / "masks"))
     label = np.asarray(Image.open(folder / "labelsTr" / f"{Path(image).stem}.png"))
     np.testing.assert_array_equal(label, trees.box(0))
 
 
 def test_two_masks_for_an_image(tmp_path, nnunet):
     fed = pair(tmp_path, [boxes(255)] * 3)
-    trees.write_mask(fed["masks"] / "1_mask.png", trees.box())
+    trees.write_mask(fed[1] / "1_mask.png", trees.box())
     with pytest.raises(ValueError, match=r"1 has 2 masks: .*1\.png, .*1_mask\.png; keep one"):
-        convert(**fed, dataset_id=510)
+        convert(fed)
     assert nnunet.content() == []
 
 
 @pytest.mark.parametrize("regex, groups", [("^(P[0-9]+)_", 3), ("^P[0-9]+", 3), (None, 7)])
 def test_groups(tmp_path, regex, groups):
     source = trees.folder_pair(tmp_path)
-    folder = convert(source / "images", source / "masks", 510, group_regex=regex)
+    folder = convert((source / "images", source / "masks"), group_regex=regex)
     folds = load(folder / "splits_final.json")
     assert len(folds) == min(groups, 5)
     if regex:
@@ -162,14 +165,14 @@ def test_groups(tmp_path, regex, groups):
 def test_bad_option(tmp_path, nnunet, options, message):
     source = trees.folder_pair(tmp_path)
     with pytest.raises(ValueError, match=message):
-        convert(source / "images", source / "masks", 510, **options)
+        convert((source / "images", source / "masks"), **options)
     assert nnunet.content() == []
 
 
 def test_one_folder_for_both(tmp_path, nnunet):
     source = trees.folder_pair(tmp_path)
     with pytest.raises(ValueError, match="given as --images and as --masks"):
-        convert(source / "images", source / "images" / ".." / "images", 510)
+        convert((source / "images", source / "images" / ".." / "images"))
     assert nnunet.content() == []
 
 
@@ -187,7 +190,7 @@ def test_channels(tmp_path, modes, channels, stored):
     for i, mode in enumerate(modes):
         trees.write_image(tmp_path / "images" / f"{i}.png", mode=mode)
         trees.write_mask(tmp_path / "masks" / f"{i}.png", trees.box())
-    folder = convert(tmp_path / "images", tmp_path / "masks", 510, name="Mine")
+    folder = convert((tmp_path / "images", tmp_path / "masks"), name="Mine")
     assert folder.name == "Dataset510_Mine"
     assert list(load(folder / "dataset.json")["channel_names"].values()) == channels
     assert Image.open(folder / "imagesTr" / "0_0000.png").mode == stored

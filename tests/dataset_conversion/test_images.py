@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nnunet_mamba.dataset_conversion.images import read_rgb, resample_image, resample_labels
+from nnunet_mamba.dataset_conversion.formats.images import read_rgb, resample_image, resample_labels
 
 
 def row(*values: int) -> np.ndarray:

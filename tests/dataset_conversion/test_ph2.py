@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,9 +16,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nnunet_mamba.dataset_conversion.images import read_binary_mask
-from nnunet_mamba.dataset_conversion.ph2 import convert
+from helpers import dataset_trees as trees
+from nnunet_mamba import dataset_conversion
+from nnunet_mamba.dataset_conversion.formats.images import read_binary_mask
 
+convert = partial(dataset_conversion.convert, "PH2")
 REAL = Path(__file__).parents[3] / "shared" / "data"
 
 
@@ -91,9 +94,9 @@ def test_rerun_zip_and_processes_give_the_same_bytes(tree, nnunet, tmp_path):
     assert sorted(p.name for p in nnunet.raw.iterdir()) == ["Dataset501_PH2", "Dataset502_PH2", "Dataset503_PH2"]
 
 
-def test_full_and_nearly_full_lesions_and_empty_masks_are_kept(images, new_case, nnunet):
+def test_full_and_nearly_full_lesions_and_empty_masks_are_kept(images):
     for id, rows in (("IMD900", 24), ("IMD901", 23), ("IMD902", 0)):
-        _, mask = new_case(images, id)
+        _, mask = trees.ph2_case(images, id)
         pixels = np.zeros((24, 32), np.uint8)
         pixels[:rows] = 255
         Image.fromarray(pixels).convert("1").save(mask)
@@ -128,10 +131,10 @@ def test_masks_of_every_kind_are_the_same_lesion(tmp_path, kind):
     assert labels[8:10, 8:10].sum() == labels.sum() == 4
 
 
-def test_paper_protocol_on_many_cases(tmp_path, new_case):
+def test_paper_protocol_on_many_cases(tmp_path):
     root = tmp_path / "many" / "PH2 Dataset images"
     for i in range(70):
-        new_case(root, f"IMD{3 * i:03d}", size=(6, 8))
+        trees.ph2_case(root, f"IMD{3 * i:03d}", size=(6, 8))
     folder = convert(root, 501, protocol="paper")
     folds = load(folder / "splits_final.json")
     assert [len(fold["val"]) for fold in folds] == [30, 10, 10, 10, 10]
@@ -160,9 +163,9 @@ def test_summary_and_next_command(tree, capsys):
     assert "nnUNetv2_plan_and_preprocess -d 501 -c 2d --verify_dataset_integrity" in out
 
 
-def test_skip_bad_lists_what_it_leaves_out(images, new_case, capsys):
-    new_case(images, "IMD800", mask_size=(24, 30))
-    image, _ = new_case(images, "IMD801")
+def test_skip_bad_lists_what_it_leaves_out(images, capsys):
+    trees.ph2_case(images, "IMD800", mask_size=(24, 30))
+    image, _ = trees.ph2_case(images, "IMD801")
     image.write_bytes(image.read_bytes()[:300])
     shutil.rmtree(images / "IMD009" / "IMD009_lesion")
     folder = convert(images, 501, skip_bad=True)
@@ -175,13 +178,13 @@ def test_skip_bad_lists_what_it_leaves_out(images, new_case, capsys):
 
 
 def test_python_m(tree, nnunet):
-    command = [sys.executable, "-m", "nnunet_mamba.dataset_conversion.ph2", "-i", str(tree), "-np", "2", "-d"]
+    command = [sys.executable, "-m", "nnunet_mamba.dataset_conversion", "PH2", "-i", str(tree), "-np", "2", "-d"]
     done = subprocess.run([*command, "501", "--size", "16", "20"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "writing Tr" in done.stderr
     failed = subprocess.run([*command, "501"], capture_output=True, text=True)
     assert failed.returncode == 1
-    assert failed.stderr.startswith("python -m nnunet_mamba.dataset_conversion.ph2: error: -d 501 is in use")
+    assert failed.stderr.startswith("python -m nnunet_mamba.dataset_conversion: error: -d 501 is in use")
     assert failed.stderr.count("\n") == 1
 
 

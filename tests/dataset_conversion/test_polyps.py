@@ -4,12 +4,12 @@ import json
 from collections import Counter
 from pathlib import Path
 
-import dataset_trees as trees
 import numpy as np
 import pytest
 from PIL import Image
 
-from nnunet_mamba.dataset_conversion import cvc_clinicdb, kvasir_seg
+from helpers import dataset_trees as trees
+from nnunet_mamba.dataset_conversion import convert, cvc_clinicdb
 
 
 def load(path: Path):
@@ -22,7 +22,7 @@ def test_jpeg_masks_are_cut_at_127(tmp_path):
     mask.save(source / "masks" / "cju1qkwl.jpg", quality=30)
     stored = np.asarray(Image.open(source / "masks" / "cju1qkwl.jpg"))
     assert len(np.unique(stored)) > 10
-    folder = kvasir_seg.convert(source, 507)
+    folder = convert("Kvasir-SEG", source, 507)
     np.testing.assert_array_equal(np.asarray(Image.open(folder / "labelsTr" / "cju1qkwl.png")), trees.box(1, (32, 32)))
 
 
@@ -60,7 +60,7 @@ def test_lengths_of_the_sequences():
 
 def test_folds_and_test_keep_a_sequence_together(tmp_path):
     source = trees.clinicdb(tmp_path, frames=tuple(range(1, 613, 6)))
-    folder = cvc_clinicdb.convert(source, 508, test=10)
+    folder = convert("CVC-ClinicDB", source, 508, test=10)
     folds = load(folder / "splits_final.json")
     parts = [fold["val"] for fold in folds]
     parts.append([path.stem for path in (folder / "labelsTs").iterdir()])
@@ -70,7 +70,7 @@ def test_folds_and_test_keep_a_sequence_together(tmp_path):
 
 
 def test_names_and_stored_pixels(tmp_path):
-    folder = cvc_clinicdb.convert(trees.clinicdb(tmp_path), 508)
+    folder = convert("CVC-ClinicDB", trees.clinicdb(tmp_path), 508)
     names = sorted(path.stem for path in (folder / "labelsTr").iterdir())
     assert names[:4] == ["seq01_frame001", "seq01_frame002", "seq01_frame025", "seq02_frame026"]
     assert names[-1] == "seq29_frame612"
@@ -84,7 +84,7 @@ def test_copies(tmp_path, places):
         made = trees.clinicdb(tmp_path / "made", place.lower())
         (tmp_path / "copy").mkdir(exist_ok=True)
         made.rename(tmp_path / "copy" / place)
-    folder = cvc_clinicdb.convert(tmp_path / "copy", 508)
+    folder = convert("CVC-ClinicDB", tmp_path / "copy", 508)
     assert load(folder / "dataset.json")["numTraining"] == 9
 
 
@@ -94,7 +94,7 @@ def test_a_frame_of_no_sequence(tmp_path, nnunet, stem):
     trees.write_image(source / "Original" / f"{stem}.tif")
     trees.write_mask(source / "Ground Truth" / f"{stem}.tif", trees.box())
     with pytest.raises(ValueError, match=rf"{stem}\.tif: not one of the frames 1 to 612"):
-        cvc_clinicdb.convert(source, 508)
+        convert("CVC-ClinicDB", source, 508)
     assert nnunet.content() == []
 
 
@@ -102,12 +102,12 @@ def test_one_frame_padded_and_not(tmp_path):
     source = trees.clinicdb(tmp_path)
     trees.write_image(source / "Original" / "001.tif")
     with pytest.raises(ValueError, match=r"001 has 2 images: .*001\.tif, .*1\.tif"):
-        cvc_clinicdb.convert(source, 508)
+        convert("CVC-ClinicDB", source, 508)
 
 
 def test_two_trees(tmp_path, nnunet):
     for place in "ab":
         trees.kvasir(tmp_path / place)
     with pytest.raises(ValueError, match="holds 2 Kvasir-SEG trees .*; give one of them to -i"):
-        kvasir_seg.convert(tmp_path, 507)
+        convert("Kvasir-SEG", tmp_path, 507)
     assert nnunet.content() == []

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from nnunet_mamba.dataset_conversion.cases import Case
-from nnunet_mamba.dataset_conversion.recipe import PaperProtocol
-from nnunet_mamba.dataset_conversion.splits import hold_out, make_folds
+from nnunet_mamba.dataset_conversion.dataset import Case, PaperProtocol
+from nnunet_mamba.dataset_conversion.pipeline.splits import hold_out, make_folds
 
 
 def make_cases(num_groups: int, per_group: int = 1) -> list[Case]:
@@ -72,7 +71,7 @@ def test_named_groups_are_held_out_in_fold_0():
         make_folds(make_cases(2), seed=0, held_out_groups=("g0", "g1"))
 
 
-def test_the_seed_alone_decides():
+def test_only_the_seed_decides():
     cases = make_cases(40)
     assert make_folds(cases, seed=5) == make_folds(cases[::-1], seed=5)
     assert make_folds(cases, seed=5) != make_folds(cases, seed=6)

@@ -1,16 +1,18 @@
 """Synapse: organs renumbered, geometry kept, the papers' split in both ways."""
 
 import json
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
-import dataset_trees as trees
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from nnunet_mamba.dataset_conversion.synapse import EIGHT, ORGANS, TEST_SCANS, convert
+from helpers import dataset_trees as trees
+from nnunet_mamba import dataset_conversion
+from nnunet_mamba.dataset_conversion.synapse import EIGHT, ORGANS, TEST_SCANS
+
+convert = partial(dataset_conversion.convert, "Synapse")
 
 
 def load(path: Path):
@@ -116,20 +118,6 @@ def test_a_slice_for_a_scan(tmp_path):
     sitk.WriteImage(sitk.Image(32, 24, sitk.sitkInt16), str(source / "RawData" / "Training" / "img" / "img0005.nii.gz"))
     with pytest.raises(ValueError, match=r"img0005\.nii\.gz: expected a volume of one channel, got 2 axes"):
         convert(source, 509)
-
-
-@pytest.mark.parametrize("options, message", [({"organs": 9}, "--organs takes 8 or 13, got 9")])
-def test_bad_option(tmp_path, nnunet, options, message):
-    with pytest.raises(ValueError, match=message):
-        convert(trees.btcv(tmp_path), 509, **options)
-    assert nnunet.content() == []
-
-
-def test_help_names_the_option_and_an_option_of_another_set_is_refused():
-    command = [sys.executable, "-m", "nnunet_mamba.dataset_conversion.synapse"]
-    assert "--organs {8,13}" in subprocess.run([*command, "--help"], capture_output=True, text=True, check=True).stdout
-    refused = subprocess.run([*command, "-i", "x", "-d", "1", "--sides"], capture_output=True, text=True)
-    assert refused.returncode == 2 and "unrecognized arguments: --sides" in refused.stderr
 
 
 @pytest.mark.parametrize("kept", [0.2, 0.5, 0.98])

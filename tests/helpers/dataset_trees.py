@@ -1,10 +1,12 @@
-"""Small trees in the official layouts of the data sets that keep images and masks in separate folders, written by the tests.
+"""Small trees in the official layouts of the data sets, written by the tests.
 
-Every image is dark with a bright box, and the box is its mask, so that image and label can be compared.
+Every image is dark with a bright box (some of DSB2018: bright with dark boxes), and the box is its mask, so that image
+and label can be compared. Sunnybrook's layouts are in `sunnybrook_trees`.
 """
 
+import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,8 @@ import numpy as np
 import SimpleITK as sitk
 from PIL import Image
 
-from nnunet_mamba.dataset_conversion import chest_xray, cvc_clinicdb, generic, isic2017, isic2018, kvasir_seg, synapse
+from helpers import sunnybrook_trees
+from nnunet_mamba.dataset_conversion import convert
 
 SIZE = (24, 32)  # (H, W)
 SPACING, ORIGIN = (0.7, 0.8, 3.0), (-120.0, 35.0, 400.0)  # x, y, z in mm
@@ -55,6 +58,97 @@ def write_volume(path: Path, array: np.ndarray, spacing: tuple[float, ...] = SPA
     return path
 
 
+def zip_folder(folder: Path, path: Path, ending: str = "") -> Path:
+    """The files below `folder` in a zip, in reverse order; only those with `ending`."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(folder.rglob(f"*{ending}"), reverse=True):
+            archive.write(file, file.relative_to(folder))
+    return path
+
+
+PH2_IDS = ("IMD003", "IMD009", "IMD016", "IMD155", "IMD339", "IMD404", "IMD437")  # not contiguous, as in the real set
+
+
+def ph2_case(
+    root: Path,
+    id: str,
+    size: tuple[int, int] = SIZE,
+    mask_mode: str = "1",
+    mask_size: tuple[int, int] | None = None,
+) -> tuple[Path, Path]:
+    """One case of PH2 below `root`; sizes are (H, W). The content depends only on the id."""
+    random = np.random.default_rng(list(id.encode()))
+    height, width = mask_size or size
+    mask = np.zeros((max(height, size[0]), max(width, size[1])), bool)
+    mask[height // 4 : height // 2 + int(random.integers(1, 5)), width // 4 : width // 2] = True
+    pixels = random.integers(20, 110, (*size, 3), dtype=np.uint8)
+    pixels[mask[: size[0], : size[1]]] += 140
+    image = root / id / f"{id}_Dermoscopic_Image" / f"{id}.bmp"
+    image.parent.mkdir(parents=True)
+    Image.fromarray(pixels).save(image)
+    path = root / id / f"{id}_lesion" / f"{id}_lesion.bmp"
+    return image, write_mask(path, mask[:height, :width], mask_mode)
+
+
+def ph2(root: Path) -> Path:
+    """`PH2Dataset` with what is odd in real copies: sizes, an RGB mask, jpg copies, roi folders, stray files."""
+    images = root / "PH2Dataset" / "PH2 Dataset images"
+    for i, id in enumerate(PH2_IDS):
+        image, mask = ph2_case(images, id, size=(24 + i % 3, 32 + i % 2), mask_mode="RGB" if i == 2 else "1")
+        Image.open(image).save(image.with_suffix(".jpg"))
+        Image.open(mask).convert("L").save(mask.with_suffix(".jpg"))
+        roi = images / id / f"{id}_roi"
+        roi.mkdir()
+        Image.open(mask).save(roi / f"{id}_R1_Label4.bmp")
+    (images / "Thumbs.db").write_bytes(b"")
+    (images / ".ipynb_checkpoints").mkdir()
+    (images.parent / "PH2_dataset.txt").write_text("||  Name || Histological Diagnosis ||\n")
+    return images.parent
+
+
+NUCLEI = ((2, 2, 8, 8), (8, 3, 14, 9), (18, 20, 22, 30))  # two that touch, one apart: top, left, bottom, right
+
+
+def nuclei(size: tuple[int, int] = SIZE, boxes: tuple[tuple[int, ...], ...] = NUCLEI) -> list[np.ndarray]:
+    """A mask (H, W) uint8 of 0 and 1 for each box."""
+    masks = [np.zeros(size, np.uint8) for _ in boxes]
+    for mask, (top, left, bottom, right) in zip(masks, boxes, strict=True):
+        mask[top:bottom, left:right] = 1
+    return masks
+
+
+def dsb2018_case(
+    root: Path,
+    id: str,
+    size: tuple[int, int] = SIZE,
+    mode: str = "RGBA",
+    coloured: bool = False,
+    masks: bool = True,
+) -> Path:
+    """One case of DSB2018 below `root`: grey on dark ground, or coloured on bright ground."""
+    pixels = np.where(np.maximum.reduce(nuclei(size))[..., None] > 0, 200, np.full((*size, 3), 20)).astype(np.uint8)
+    if coloured:
+        pixels = 255 - pixels
+        pixels[..., 1] //= 2
+    case = root / id
+    (case / "images").mkdir(parents=True)
+    Image.fromarray(pixels).convert(mode).save(case / "images" / f"{id}.png")
+    if masks:
+        for i, mask in enumerate(nuclei(size)):
+            write_mask(case / "masks" / f"{i}{id}.png", mask > 0)
+    return case
+
+
+def dsb2018(root: Path) -> Path:
+    """`stage1_train` only: six dark grey cases, five bright coloured ones, RGB among RGBA, stray files."""
+    for i in range(11):
+        size, mode = SIZE if i < 6 else (26, 30), "RGB" if i == 3 else "RGBA"
+        dsb2018_case(root / "bowl" / "stage1_train", f"{i:02d}{'a' * 62}", size, mode, coloured=i > 5)
+    (root / "bowl" / "stage1_train" / f"00{'a' * 62}" / "masks" / ".DS_Store").write_bytes(b"")
+    (root / "bowl" / "classes.csv").write_text("filename,foreground\n")
+    return root / "bowl"
+
+
 def montgomery(root: Path, ids: tuple[str, ...] = ("0001_0", "0002_0", "0003_1", "0004_1")) -> Path:
     """Official: `MontgomerySet` with a mask for each lung; 12 bits."""
     root = root / "MontgomerySet"
@@ -81,7 +175,7 @@ def shenzhen(root: Path, labelled: int = 6, unlabelled: int = 2) -> Path:
 
 
 def merged(root: Path) -> Path:
-    """`Lung Segmentation` as it circulates: resampled masks have anti-aliased outlines; `test` holds images alone."""
+    """`Lung Segmentation` as it circulates: resampled masks have anti-aliased outlines; `test` holds images only."""
     root = root / "Lung Segmentation"
     names = [*(f"MCUCXR_{i:04d}_{i % 2}" for i in range(4)), *(f"CHNCXR_{i:04d}_{i % 2}" for i in range(6))]
     for i, name in enumerate(names):
@@ -177,55 +271,68 @@ def folder_pair(root: Path) -> Path:
 
 @dataclass(frozen=True)
 class DataSet:
-    """A converter with its tree; `image` and `mask` are a training case in it, `fed` what its `convert` is given the tree by."""
+    """A data set with its tree; `image` and `mask` are the files of a training case in it."""
 
+    id: str
     name: str
-    convert: Callable[..., Path]
     plant: Callable[[Path], Path]
     image: str
     mask: str
     training: int
     test: int = 0
-    feed: Callable[[Path], dict[str, Any]] = field(default=lambda source: {"source": source})
+    sources: tuple[str, ...] = (".",)  # what is given to `convert`, below the tree
+
+    def feed(self, tree: Path) -> list[Path]:
+        """The folders to convert."""
+        return [tree / source for source in self.sources]
+
+    def convert(self, source: Path | list[Path], dataset_id: int = 501, **options: Any) -> Path:
+        """Convert a tree, or the folders or zips of `feed`."""
+        return convert(self.name, self.feed(source) if isinstance(source, Path) else source, dataset_id, **options)
 
 
-def _pair_options(source: Path) -> dict[str, Any]:
-    return {"images": source / "images", "masks": source / "masks"}
-
-
-_ISIC17, _ISIC18 = "ISIC-2017_Training_", "ISIC2018_Task1"
-_FIRST = "ISIC_0000000"
+_ISIC17, _ISIC18, _FIRST = "ISIC-2017_Training_", "ISIC2018_Task1", "ISIC_0000000"
+_BTCV, _IRCCI = "RawData/Training", "contours-manual/IRCCI-expert"
+_IMD, _NUCLEI = "PH2 Dataset images/IMD003/IMD003", f"stage1_train/00{'a' * 62}"
 DATA_SETS = (
+    DataSet("ph2", "PH2", ph2, f"{_IMD}_Dermoscopic_Image/IMD003.bmp", f"{_IMD}_lesion/IMD003_lesion.bmp", 7),
     DataSet(
-        "chest_merged", chest_xray.convert, merged, "CXR_png/CHNCXR_0000_0.png", "masks/CHNCXR_0000_0_mask.png", 10
+        *("chest_merged", "ChestXray", merged, "CXR_png/CHNCXR_0000_0.png", "masks/CHNCXR_0000_0_mask.png"),
+        training=10,
     ),
     DataSet(
-        *("montgomery", chest_xray.convert, montgomery, "CXR_png/MCUCXR_0001_0.png"),
+        *("montgomery", "ChestXray", montgomery, "CXR_png/MCUCXR_0001_0.png"),
         *("ManualMask/leftMask/MCUCXR_0001_0.png", 4),
     ),
     DataSet(
-        *("shenzhen", chest_xray.convert, shenzhen, "ChinaSet_AllFiles/CXR_png/CHNCXR_0001_0.png"),
+        *("shenzhen", "ChestXray", shenzhen, "ChinaSet_AllFiles/CXR_png/CHNCXR_0001_0.png"),
         *("mask/CHNCXR_0001_0_mask.png", 6),
     ),
     DataSet(
-        *("isic2017", isic2017.convert, isic_2017, f"{_ISIC17}Data/{_FIRST}.jpg"),
+        *("isic2017", "ISIC2017", isic_2017, f"{_ISIC17}Data/{_FIRST}.jpg"),
         *(f"{_ISIC17}Part1_GroundTruth/{_FIRST}_segmentation.png", 6, 5),
     ),
     DataSet(
-        *("isic2018", isic2018.convert, isic_2018, f"{_ISIC18}-2_Training_Input/{_FIRST}.jpg"),
+        *("isic2018", "ISIC2018", isic_2018, f"{_ISIC18}-2_Training_Input/{_FIRST}.jpg"),
         *(f"{_ISIC18}_Training_GroundTruth/{_FIRST}_segmentation.png", 6, 5),
     ),
-    DataSet("kvasir", kvasir_seg.convert, kvasir, "images/cju0qkwl.jpg", "masks/cju0qkwl.jpg", 7),
-    DataSet("clinicdb", cvc_clinicdb.convert, clinicdb, "Original/1.tif", "Ground Truth/1.tif", 9),
+    DataSet("kvasir", "Kvasir-SEG", kvasir, "images/cju0qkwl.jpg", "masks/cju0qkwl.jpg", 7),
+    DataSet("clinicdb", "CVC-ClinicDB", clinicdb, "Original/1.tif", "Ground Truth/1.tif", 9),
+    DataSet("synapse", "Synapse", btcv, f"{_BTCV}/img/img0005.nii.gz", f"{_BTCV}/label/label0005.nii.gz", 5, 2),
+    DataSet(
+        *("generic", "generic", folder_pair, "images/P0_0.png", "masks/P0_0_mask.png", 7),
+        sources=("images", "masks"),
+    ),
+)
+MANY_MASKS = (  # several mask files or contours per image: what a bad one means differs
+    DataSet("dsb2018", "DSB2018", dsb2018, f"{_NUCLEI}/images/00{'a' * 62}.png", f"{_NUCLEI}/masks", 11),
     DataSet(
         *(
-            "synapse",
-            synapse.convert,
-            btcv,
-            "RawData/Training/img/img0005.nii.gz",
-            "RawData/Training/label/label0005.nii.gz",
+            "sunnybrook",
+            "Sunnybrook",
+            sunnybrook_trees.layout_a,
+            "SCD_IMAGES_01/SCD0000101/CINESAX_300/IM-0003-0004.dcm",
         ),
-        *(5, 2),
+        *(f"SCD_ManualContours/SC-HF-I-01/{_IRCCI}/IM-0001-0004-icontour-manual.txt", 24),
     ),
-    DataSet("generic", generic.convert, folder_pair, "images/P0_0.png", "masks/P0_0_mask.png", 7, feed=_pair_options),
 )

@@ -1,4 +1,4 @@
-"""Sunnybrook trees in the three layouts, written by the tests: a disk and a ring in an oblique stack of small DICOM slices."""
+"""Sunnybrook trees in the three layouts: small DICOM slices of a bright disk in an oblique stack, with contours."""
 
 import struct
 from pathlib import Path
@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 
 SIZE = (40, 48)  # (H, W)
-BEAT = 4  # images a heart beat
+BEAT = 4  # images per heart beat
 ED, ES = 4, 2  # the image of the beat at end-diastole and end-systole, from 1
 SPACING, DISTANCE = (1.25, 1.25), 9.0  # mm; the header says a thickness of 8
 COSINES = (0.8, 0.6, 0.0), (0.0, 0.0, -1.0)
 NORMAL = np.cross(*COSINES)
 MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4"
 IDS = {"SC-HF-I-01": "SCD0000101", "SC-HF-NI-03": "SCD0001501", "SC-HYP-06": "SCD0002901", "SC-N-02": "SCD0003701"}
-SERIES = {"SC-HF-I-01": 4, "SC-HF-NI-03": 379, "SC-HYP-06": 767, "SC-N-02": 898}  # those of layout C
+SERIES = {"SC-HF-I-01": 4, "SC-HF-NI-03": 379, "SC-HYP-06": 767, "SC-N-02": 898}  # in layout C
 
 
 def write_dicom(
@@ -78,12 +78,12 @@ def write_contour(folder: Path, number: int, kind: str, radius: float, centre=(2
 
 
 def frames(slices: int = 3) -> list[tuple[int, float, bool]]:
-    """(InstanceNumber, position in mm, at ED) of every image: a beat at each slice, from the apex up: positions run backwards."""
+    """(InstanceNumber, position in mm, at ED) of every image: one beat per slice; positions decrease."""
     return [(s * BEAT + t, -s * DISTANCE, t == ED) for s in range(slices) for t in range(1, BEAT + 1)]
 
 
 def write_contours(folder: Path, slices: int = 3) -> None:
-    """Endocardium at ED and ES, epicardium at ED, and papillary muscles, of which nobody asks."""
+    """Endocardium at ED and ES, epicardium at ED, and papillary muscles, which are not used."""
     for number, _, diastole in frames(slices):
         if diastole or number % BEAT == ES:
             write_contour(folder, number, "i", 6 if diastole else 4)
@@ -93,7 +93,7 @@ def write_contours(folder: Path, slices: int = 3) -> None:
 
 
 def layout_a(root: Path, level: str = "SCD_IMAGES_01") -> Path:
-    """Cardiac Atlas: its table begins with a byte-order mark and does not pad ids; there is a long-axis series as well."""
+    """Cardiac Atlas: its table starts with a byte-order mark and does not pad ids; there is also a long-axis series."""
     for id, number in IDS.items():
         for instance, position, _ in frames():
             write_dicom(root / level / number / "CINESAX_300" / f"IM-0003-{instance:04d}.dcm", instance, position)
@@ -105,7 +105,7 @@ def layout_a(root: Path, level: str = "SCD_IMAGES_01") -> Path:
 
 
 def layout_b(root: Path) -> Path:
-    """MICCAI 2009, with the file listings that lie beside the patients."""
+    """MICCAI 2009, with the file listings beside the patients."""
     part = root / "Sunnybrook Cardiac MR Database DICOMPart3" / "TrainingDataDICOM"
     contours = root / "Sunnybrook Cardiac MR Database ContoursPart3" / "TrainingDataContours"
     for id in IDS:
@@ -122,7 +122,7 @@ def layout_b(root: Path) -> Path:
 
 
 def layout_c(root: Path) -> Path:
-    """Kaggle: every series of a patient in one folder, of which a table tells the right one."""
+    """Kaggle: all series of a patient in one folder."""
     for i, id in enumerate(IDS):
         part = ("challenge_training", "challenge_validation", "challenge_online")[i % 3]
         place = root / part / f"{id[:-2]}{int(id[-2:])}"

@@ -1,4 +1,4 @@
-"""The data set as downloaded: a folder, or a zip that is unpacked for the time of the conversion after a look at its entries."""
+"""The data set as downloaded: a folder, or a zip that is checked and unpacked for the time of the conversion."""
 
 import re
 import shutil
@@ -9,19 +9,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from nnunet_mamba.dataset_conversion.staging import hidden_folder
+from nnunet_mamba.dataset_conversion.pipeline.staging import hidden_folder
 
-BOMB_BYTES = 64 * 2**20  # below this, unpacking harms nobody, however well it was compressed
-BOMB_RATIO = 100  # unpacked by packed; bitmaps of real sets stay below 10 as a whole
+BOMB_BYTES = 64 * 2**20  # smaller files are harmless, however well they are compressed
+BOMB_RATIO = 100  # unpacked to packed size; zips of bitmaps stay below 10
 
 
 @contextmanager
 def open_source(source: Path, workplace: Path) -> Iterator[Path]:
-    """The folder to search: `source` itself, or its content unpacked into a hidden folder in `workplace`, removed afterwards.
+    """The folder to search: `source` itself, or a hidden folder in `workplace` with its content, removed afterwards.
 
     Raises:
         ValueError: nothing there, an empty folder, neither folder nor zip, or a zip that is broken, encrypted or unsafe
-            (absolute paths, `..`, links, entries of one name, a size bomb).
+            (absolute paths, `..`, links, two entries of one name, a size bomb).
     """
     if source.is_dir():
         if not any(source.iterdir()):
@@ -44,16 +44,16 @@ def open_source(source: Path, workplace: Path) -> Iterator[Path]:
 
 
 def _checked(archive: zipfile.ZipFile, source: Path) -> dict[PurePosixPath, zipfile.ZipInfo]:
-    """The entries to unpack by their place below the folder, once nothing about them is dangerous."""
+    """The entries to unpack, by path below the folder. An entry that could do harm is an error."""
     files: dict[PurePosixPath, zipfile.ZipInfo] = {}
     for entry in archive.infolist():
         name = entry.filename.replace("\\", "/")
-        place = PurePosixPath(name)
-        if place.is_absolute() or re.match(r"[A-Za-z]:", name):
+        path = PurePosixPath(name)
+        if path.is_absolute() or re.match(r"[A-Za-z]:", name):
             raise ValueError(
                 f"{source}: unsafe zip, entry {entry.filename!r} has an absolute path; nothing was unpacked"
             )
-        if ".." in place.parts:
+        if ".." in path.parts:
             raise ValueError(
                 f"{source}: unsafe zip, entry {entry.filename!r} leaves the folder by '..'; nothing was unpacked"
             )
@@ -65,14 +65,14 @@ def _checked(archive: zipfile.ZipFile, source: Path) -> dict[PurePosixPath, zipf
             )
         if name.endswith("/"):
             continue
-        if place in files:
+        if path in files:
             raise ValueError(f"{source}: two entries are named {entry.filename!r}; nothing was unpacked")
         if entry.file_size > BOMB_BYTES and entry.file_size > BOMB_RATIO * entry.compress_size:
             raise ValueError(
-                f"{source}: size bomb, entry {entry.filename!r} grows from {entry.compress_size:,} to {entry.file_size:,} bytes; "
-                "nothing was unpacked"
+                f"{source}: size bomb, entry {entry.filename!r} grows from {entry.compress_size:,} "
+                f"to {entry.file_size:,} bytes; nothing was unpacked"
             )
-        files[place] = entry
+        files[path] = entry
     total = sum(entry.file_size for entry in files.values())
     packed = source.stat().st_size
     if total > BOMB_BYTES and total > BOMB_RATIO * packed:
@@ -89,16 +89,16 @@ def _unpack(archive: zipfile.ZipFile, files: dict[PurePosixPath, zipfile.ZipInfo
         raise ValueError(
             f"{source}: needs {needed:,} bytes unpacked, {folder.parent} has {free:,} left; free some space"
         )
-    for place, entry in files.items():
-        path = folder / place
+    for name, entry in files.items():
+        path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         with archive.open(entry) as packed, open(path, "wb") as unpacked:
-            shutil.copyfileobj(packed, unpacked)  # zipfile stops at the size that was checked
+            shutil.copyfileobj(packed, unpacked)  # zipfile stops at the checked size
 
 
 @contextmanager
 def _names_of(source: Path, folder: Path) -> Iterator[None]:
-    """Let errors name the entry in the zip, not the unpacked file, which will be gone when the message is read."""
+    """Errors name the entry in the zip, not the unpacked file, which is gone when the user reads the message."""
     try:
         yield
     except ValueError as error:

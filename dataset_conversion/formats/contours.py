@@ -1,4 +1,4 @@
-"""Sunnybrook's contour files: `x y` a line in pixels, steps of 0.5, the polygon not closed; and the masks they stand for."""
+"""Sunnybrook's contour files (a point `x y` per line, in pixels, not closed) and the masks that they outline."""
 
 import math
 from pathlib import Path
@@ -8,10 +8,10 @@ from PIL import Image, ImageDraw
 
 
 def read_contour(path: Path) -> list[tuple[float, float]]:
-    """The points (x, y) in pixels, 0 the first column and row.
+    """The points (x, y) in pixels; the first column and row are 0.
 
     Raises:
-        ValueError: a line is not two numbers, or there are fewer than three; the message names file and line.
+        ValueError: a line is not two numbers, or there are fewer than three points. The message names file and line.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
@@ -34,7 +34,7 @@ def read_contour(path: Path) -> list[tuple[float, float]]:
 
 
 def fill_contour(path: Path, size: tuple[int, int]) -> np.ndarray:
-    """The polygon of a contour file, filled, with its outline: (H, W) bool.
+    """The filled polygon of a contour file, outline included: (H, W) bool.
 
     Raises:
         ValueError: a broken file, or points outside the image.

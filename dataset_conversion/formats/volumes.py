@@ -1,4 +1,4 @@
-"""Images with a place in the patient: checks, crops and resampling in the plane, NIfTI whose bytes the content decides."""
+"""Volumes with spacing, origin and direction: checks, in-plane cropping and resampling, reproducible NIfTI files."""
 
 import gzip
 import zlib
@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from nnunet_mamba.dataset_conversion.images import centre_margins, resample_image, resample_labels
+from nnunet_mamba.dataset_conversion.formats.images import centre_margins, resample_image, resample_labels
 
-TOLERANCE = 1e-3  # mm, and cosines: what a NIfTI header (32-bit) loses of a geometry is below
+TOLERANCE = 1e-3  # of mm and cosines; a NIfTI header (32-bit) loses less
 
 
 def check_geometry(image: sitk.Image, labels: sitk.Image) -> str | None:
-    """What differs between the two in size, spacing, origin or direction; None if nothing does."""
+    """How the two differ in size, spacing, origin or direction. None: they do not."""
     for name in ("Size", "Spacing", "Origin", "Direction"):
         of_image, of_labels = (np.array(getattr(volume, f"Get{name}")()) for volume in (image, labels))
         if of_image.shape != of_labels.shape or np.abs(of_image - of_labels).max() > TOLERANCE:
@@ -22,14 +22,13 @@ def check_geometry(image: sitk.Image, labels: sitk.Image) -> str | None:
 
 
 def read_nifti(path: Path) -> sitk.Image:
-    """A volume of three axes and one channel.
+    """A volume with three axes and one channel.
 
     Raises:
-        ValueError: truncated or unreadable file (SimpleITK fills what is missing of a packed file with zeros, and says nothing),
-            or another number of axes or channels.
+        ValueError: truncated or unreadable file, or another number of axes or channels.
     """
     try:
-        if path.suffix == ".gz":
+        if path.suffix == ".gz":  # SimpleITK silently fills the missing part of a truncated file with zeros
             with gzip.open(path) as packed:
                 while packed.read(2**24):
                     pass
@@ -43,7 +42,7 @@ def read_nifti(path: Path) -> sitk.Image:
 
 
 def fit(volume: sitk.Image, size: tuple[int, int], crop: bool, labels: bool) -> sitk.Image:
-    """Every slice at `size` = (H, W), cut out of the middle or resampled; spacing and origin follow."""
+    """Every slice at `size` = (H, W), cut out of the middle or resampled. Spacing and origin are adjusted."""
     height, width = size
     columns, rows = centre_margins(volume.GetWidth(), width), centre_margins(volume.GetHeight(), height)
     if crop:
@@ -60,7 +59,7 @@ def fit(volume: sitk.Image, size: tuple[int, int], crop: bool, labels: bool) -> 
 
 
 def write_nifti(path: Path, volume: sitk.Image) -> None:
-    """Write .nii.gz; the gzip header carries neither time nor name."""
+    """Write .nii.gz without metadata; the gzip header holds no time and no name, so equal volumes give equal bytes."""
     plain = path.with_suffix("")
     bare = sitk.Image(volume)
     for key in bare.GetMetaDataKeys():

@@ -1,4 +1,4 @@
-"""Sunnybrook's three layouts: which contours and which images belong to which patient."""
+"""Sunnybrook's three layouts: which contours and images belong to which patient."""
 
 import csv
 import os
@@ -6,20 +6,20 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nnunet_mamba.dataset_conversion.tree import name_found
+from nnunet_mamba.dataset_conversion.formats.folders import wrong_layout
 
 PATIENT_TABLE = "scd_patientdata.csv"
-KNOWN = (
-    f"(A) SCD_IMAGES_01/SCD0000101/CINESAX_300/*.dcm with {PATIENT_TABLE}, (B) TrainingDataDICOM/SC-HF-I-01/DICOM/*.dcm, "
-    "(C) challenge_training/SC-HF-I-1/IM-0004-*.dcm; each with contours SC-HF-I-01/contours-manual/IRCCI-expert/"
-    "IM-0001-*-icontour-manual.txt"
+LAYOUTS = (
+    f"(A) SCD_IMAGES_01/SCD0000101/CINESAX_300/*.dcm with {PATIENT_TABLE}, "
+    "(B) TrainingDataDICOM/SC-HF-I-01/DICOM/*.dcm, (C) challenge_training/SC-HF-I-1/IM-0004-*.dcm; "
+    "each with contours SC-HF-I-01/contours-manual/IRCCI-expert/IM-0001-*-icontour-manual.txt"
 )
 _PATIENT = re.compile(r"SC-(HF-I|HF-NI|HYP|N)-0*(\d+)", re.IGNORECASE)
 _CARDIAC_ATLAS = re.compile(r"SCD\d{7}", re.IGNORECASE)
 _CONTOUR = re.compile(r"IM-\d+-(\d+)-([io])contour-manual\.txt", re.IGNORECASE)
 _FRAME = re.compile(r"IM-(\d+)-(\d+)", re.IGNORECASE)
 
-# The training third of the MICCAI 2009 challenge; the rest were validation and online test.
+# The training third of the MICCAI 2009 challenge; the other patients were validation and online test.
 TRAINING = frozenset(
     f"SC-{kind}-{number:02d}"
     for kind, numbers in {
@@ -30,7 +30,7 @@ TRAINING = frozenset(
     }.items()
     for number in numbers
 )
-# Layout C keeps all series of a patient in one folder: the short-axis one that the contours belong to, by patient.
+# Layout C keeps all series of a patient in one folder. By patient, the short-axis series that the contours belong to.
 _SERIES = {
     "HF-I": {1: 4, 2: 106, 4: 116, 5: 156, 6: 180, 7: 209, 8: 226, 9: 241, 10: 24, 11: 43, 12: 62, 40: 134},
     "HF-NI": {3: 379, 4: 501, 7: 523, 11: 270, 12: 286, 13: 304, 14: 331, 15: 359, 31: 401, 33: 424, 34: 446, 36: 474},
@@ -41,22 +41,22 @@ _SERIES = {
 
 @dataclass
 class Patient:
-    """Contours by frame number: `inner` the endocardium, `outer` the epicardium; `series`: the image files of each series.
+    """Contour files by frame number, for endocardium and epicardium; `series` holds the image files of each series.
 
-    `doubles` are contour files for a frame that has one already.
+    `doubles` are contour files for a frame that already has one.
     """
 
-    inner: dict[int, Path] = field(default_factory=dict)
-    outer: dict[int, Path] = field(default_factory=dict)
+    endo: dict[int, Path] = field(default_factory=dict)
+    epi: dict[int, Path] = field(default_factory=dict)
     doubles: list[Path] = field(default_factory=list)
     series: dict[str, list[Path]] = field(default_factory=dict)
 
 
 def find_patients(folder: Path) -> dict[str, Patient]:
-    """The patients by id, `SC-HF-I-01`, with two digits however the source writes it.
+    """The patients by id, `SC-HF-I-01`: with two digits, however the source writes it.
 
     Raises:
-        ValueError: none of the layouts, or layout A without its table of patients.
+        ValueError: none of the layouts, or layout A without its patient table.
     """
     patients: dict[str, Patient] = {}
     originals = None
@@ -81,10 +81,10 @@ def find_patients(folder: Path) -> dict[str, Patient]:
             id = _patient_of(place.relative_to(folder), folder.name)
             if id:
                 patients.setdefault(id, Patient()).series |= _series_of(place, id, images)
-    has_contours = any(patient.inner or patient.outer for patient in patients.values())
+    has_contours = any(patient.endo or patient.epi for patient in patients.values())
     if not has_contours or not any(patient.series for patient in patients.values()):
-        lacks = "no images of a known layout" if has_contours else "no contours" if patients else name_found(folder)
-        raise ValueError(f"{folder}: not a layout of Sunnybrook; expected {KNOWN}; found {lacks}")
+        found = "no images of a known layout" if has_contours else "no contours" if patients else None
+        raise wrong_layout(folder, "Sunnybrook", LAYOUTS, found)
     return patients
 
 
@@ -108,12 +108,12 @@ def _patient_of(place: Path, source_name: str) -> str | None:
     return None
 
 
-def _padded(match: re.Match) -> str:
+def _padded(match: re.Match[str]) -> str:
     return f"SC-{match.group(1).upper()}-{int(match.group(2)):02d}"
 
 
-def _add_contour(patient: Patient, contour: re.Match, path: Path) -> None:
-    frames = patient.inner if contour.group(2).lower() == "i" else patient.outer
+def _add_contour(patient: Patient, contour: re.Match[str], path: Path) -> None:
+    frames = patient.endo if contour.group(2).lower() == "i" else patient.epi
     if int(contour.group(1)) in frames:
         patient.doubles.append(path)
     else:
@@ -121,11 +121,10 @@ def _add_contour(patient: Patient, contour: re.Match, path: Path) -> None:
 
 
 def _series_of(place: Path, id: str, images: list[Path]) -> dict[str, list[Path]]:
-    """Layout B: a folder is a series. Layout C: the images of the series that the table names; all if it does not know them."""
+    """Layout B: a folder is a series. Layout C: the series in `_SERIES`, or all series if the folder lacks that one."""
     if not _PATIENT.fullmatch(place.name):
         return {str(place): images}
-    match = _PATIENT.fullmatch(id)
-    number = _SERIES.get(match.group(1), {}).get(int(match.group(2)))
+    number = _SERIES.get(kind_of(id), {}).get(int(id.rpartition("-")[2]))
     by_series: dict[int, list[Path]] = {}
     for path in images:
         frame = _FRAME.match(path.stem)

@@ -1,7 +1,7 @@
-"""A function over many items, in order, with a progress bar, in this process or in spawned ones."""
+"""A function over many items, in order and with a progress bar, in this process or in spawned ones."""
 
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import get_context
@@ -20,11 +20,14 @@ class Workers:
         self._pool = pool
 
     def run(self, function: Callable[[Item], Result], items: Sequence[Item], title: str) -> list[Result]:
-        """`[function(item) for item in items]`; an exception ends it and the workers, which write nothing more when it arrives.
+        """`[function(item) for item in items]`.
 
-        With more than one process `function` must be picklable. Results are all kept: they should be small.
+        With more than one process `function` must be picklable. All results are kept, so they should be small. An
+        exception
+        ends the run and the workers: by the time it arrives here, no worker writes any more.
         """
         try:
+            results: Iterable[Result]
             if self._pool is None:
                 results = map(function, items)
             else:
@@ -35,14 +38,14 @@ class Workers:
             raise
 
     def close(self) -> None:
-        """Begin nothing new, wait for what runs."""
+        """Start nothing new and wait for what runs."""
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
 
 @contextmanager
 def open_workers(processes: int) -> Iterator[Workers]:
-    """Workers for the time of the `with`."""
+    """Workers that live as long as the `with` block."""
     pool = None
     if processes > 1:
         pool = ProcessPoolExecutor(

@@ -1,21 +1,23 @@
-"""Held-out cases and folds that never part a group (a lesion, a patient, a video).
+"""Held-out cases and folds that never split a group (a lesion, a patient, a video).
 
-Groups are ordered by a hash of the seed and their name: the same on every machine and with every library version, and the
-order of two groups of a stratum does not depend on which others are there. What is held out, and each fold, has of every stratum
-its share, to within one group.
+Groups are ordered by a hash of the seed and their name. So the order is the same on every machine and with every
+library version, and the order of two groups of a stratum does not depend on which others there are. The held-out part
+and each fold hold their share of every stratum, to within one group.
 """
 
 import hashlib
 from collections.abc import Collection, Sequence
 
-from nnunet_mamba.dataset_conversion.cases import Case
+from nnunet_mamba.dataset_conversion.dataset import Case
 
 NUM_FOLDS = 5
 
+Fold = dict[str, list[str]]
+Groups = list[list[Case]]
+
 
 def hold_out(cases: Sequence[Case], count: int, seed: int) -> tuple[list[Case], list[Case]]:
-    """Split into (rest, held out); whole groups are held out until there are at least `count` cases, exactly `count` where
-    every group is one case.
+    """Split into (rest, held out). Whole groups are held out until there are at least `count` cases.
 
     Raises:
         ValueError: `count` is negative, or fewer than two groups would remain.
@@ -32,14 +34,14 @@ def hold_out(cases: Sequence[Case], count: int, seed: int) -> tuple[list[Case], 
 
 def make_folds(
     cases: Sequence[Case], seed: int, held_out: int | None = None, held_out_groups: Collection[str] = ()
-) -> list[dict[str, list[str]]]:
-    """Folds as nnU-Net reads them, [{"train": ids, "val": ids}, ...]: every case validates in exactly one.
+) -> list[Fold]:
+    """Folds as nnU-Net reads them, [{"train": ids, "val": ids}, ...]; every case validates in exactly one.
 
-    Five folds, fewer where there are not five groups. With `held_out`, that many cases validate in fold 0 and the others
-    share the folds after it; with `held_out_groups` it is those groups.
+    There are five folds, or one per group if there are fewer groups. With `held_out`, that many cases validate in fold
+    0 and the other cases share the other folds. With `held_out_groups`, these groups validate in fold 0.
 
     Raises:
-        ValueError: fewer than two groups: nothing to validate on.
+        ValueError: fewer than two groups, so there is nothing to validate on.
     """
     groups = _groups(cases, seed)
     if len(groups) < 2:
@@ -62,39 +64,43 @@ def make_folds(
     ]
 
 
-def _groups(cases: Sequence[Case], seed: int) -> list[list[Case]]:
-    """Stratum by stratum: dealt out in turn, each stratum is spread evenly, and so is the whole."""
+def _groups(cases: Sequence[Case], seed: int) -> Groups:
+    """One stratum after the other: dealt out in turn, each stratum is spread evenly, and so is the whole."""
     groups: dict[str, list[Case]] = {}
     for case in cases:
         groups.setdefault(case.group, []).append(case)
-    strata = {name: min(group, key=lambda case: case.id).stratum for name, group in groups.items()}
+    strata = {name: _stratum(group) for name, group in groups.items()}
     order = sorted(groups, key=lambda name: (strata[name], hashlib.sha256(f"{seed}:{name}".encode()).digest()))
     return [groups[name] for name in order]
 
 
-def _interleaved(groups: list[list[Case]]) -> list[list[Case]]:
-    """The groups so that every beginning of the list holds each stratum by its share."""
-    strata: dict[str, list[list[Case]]] = {}
+def _interleaved(groups: Groups) -> Groups:
+    """The groups in an order whose every beginning holds its share of each stratum."""
+    strata: dict[str, Groups] = {}
     for group in groups:
-        strata.setdefault(min(group, key=lambda case: case.id).stratum, []).append(group)
-    placed = [
+        strata.setdefault(_stratum(group), []).append(group)
+    ranked = [
         ((rank + 0.5) / len(stratum), name, group)
         for name, stratum in strata.items()
         for rank, group in enumerate(stratum)
     ]
-    return [group for _, _, group in sorted(placed, key=lambda place: place[:2])]
+    return [group for _, _, group in sorted(ranked, key=lambda item: item[:2])]
 
 
-def _take(groups: list[list[Case]], count: int) -> tuple[list[list[Case]], list[list[Case]]]:
+def _stratum(group: Sequence[Case]) -> str:
+    return min(group, key=lambda case: case.id).stratum
+
+
+def _take(groups: Groups, count: int) -> tuple[Groups, Groups]:
     taken = 0
     while taken < len(groups) and _size(groups[:taken]) < count:
         taken += 1
     return groups[:taken], groups[taken:]
 
 
-def _size(groups: list[list[Case]]) -> int:
+def _size(groups: Groups) -> int:
     return sum(len(group) for group in groups)
 
 
-def _sorted(groups: list[list[Case]]) -> list[Case]:
+def _sorted(groups: Groups) -> list[Case]:
     return sorted((case for group in groups for case in group), key=lambda case: case.id)

@@ -1,19 +1,19 @@
-"""Nothing half-written: work in a hidden folder beside the target, then rename."""
+"""Nothing is left half-written: work in a hidden folder beside the target, then rename it."""
 
 import errno
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 
 @contextmanager
 def hidden_folder(parent: Path, name: str) -> Iterator[Path]:
-    """A new folder `parent/.NAME.XXXXXXXX.partial` that is gone afterwards, unless it was renamed meanwhile.
+    """A new folder `parent/.NAME.XXXXXXXX.partial`. It is removed afterwards, unless it was renamed.
 
-    nnU-Net takes folders whose names start with `Dataset` for data sets: the dot keeps this one out of its sight.
+    nnU-Net takes every folder whose name starts with `Dataset` for a data set; the dot hides this one.
 
     Raises:
         OSError: a full disk, in words that say so.
@@ -33,11 +33,11 @@ def hidden_folder(parent: Path, name: str) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def rename_all(moves: list[tuple[Path, Path]]) -> None:
-    """Rename each (hidden folder, final folder); if one fails, those already renamed are removed again.
+def rename_all(moves: Sequence[tuple[Path, Path]]) -> None:
+    """Rename each (hidden folder, final folder). If one fails, the ones already renamed are removed.
 
     Raises:
-        FileExistsError: a final folder has appeared meanwhile.
+        FileExistsError: a final folder has appeared in the meantime.
     """
     done: list[Path] = []
     try:

@@ -1,4 +1,4 @@
-"""Images and their masks as arrays: read with checks, resample, crop, write as PNG whose bytes depend on the pixels alone."""
+"""Images and masks as arrays: read with checks, resample, crop, write as reproducible PNG."""
 
 from pathlib import Path
 
@@ -6,15 +6,15 @@ import numpy as np
 from PIL import Image
 
 THRESHOLD = 127
-GREY = (64, 191)  # between these a mask's pixel is neither class
-MAX_GREY_SHARE = 0.1  # anti-aliased or JPEG outlines stay well below; a photograph taken for a mask does not
+GREY = (64, 191)  # a mask's pixel between these is neither class
+MAX_GREY_SHARE = 0.1  # anti-aliased and JPEG outlines stay well below, photographs do not
 
 _RGB_MODES = ("RGB", "RGBA", "L", "LA", "P", "1")
-_DEEP_MODES = ("I;16", "I;16B", "I")  # Pillow's for one channel of 16 bits
+_DEEP_MODES = ("I;16", "I;16B", "I")  # Pillow's modes for one channel of 16 bits
 
 
 def open_image(path: Path, modes: tuple[str, ...] = _RGB_MODES) -> Image.Image:
-    """A decoded image of one of Pillow's `modes`, those of 8 bits unless told otherwise.
+    """A decoded image in one of Pillow's `modes`; by default these are the 8-bit modes.
 
     Raises:
         ValueError: truncated or unreadable file, or another mode.
@@ -22,9 +22,7 @@ def open_image(path: Path, modes: tuple[str, ...] = _RGB_MODES) -> Image.Image:
     try:
         with Image.open(path) as image:
             image.load()
-    except (
-        Exception
-    ) as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error ... for broken files
+    except Exception as error:  # broken files: Pillow raises OSError, SyntaxError, ValueError, struct.error ...
         raise ValueError(f"{path}: cannot be read as an image ({error}); fetch this file again") from error
     if image.mode not in modes:
         raise ValueError(f"{path}: expected an 8-bit image, got Pillow mode {image.mode!r}")
@@ -35,18 +33,18 @@ def read_rgb(path: Path) -> np.ndarray:
     """An 8-bit image as (H, W, 3) uint8; grey is repeated, alpha dropped.
 
     Raises:
-        ValueError: truncated or unreadable file, or more than 8 bits a channel.
+        ValueError: truncated or unreadable file, or more than 8 bits per channel.
     """
     return np.asarray(open_image(path).convert("RGB"))
 
 
 def read_grey(path: Path) -> np.ndarray:
-    """A grey image as (H, W) uint8, or uint16 where the file has 16 bits; of a colour image its luminance.
+    """A grey image as (H, W) uint8, or uint16 if the file has 16 bits. A colour image becomes its luminance.
 
     nnU-Net's NaturalImage2DIO reads a 16-bit grey PNG with its full range.
 
     Raises:
-        ValueError: truncated or unreadable file, or values that 16 bits do not hold.
+        ValueError: truncated or unreadable file, or values beyond 16 bits.
     """
     image = open_image(path, (*_RGB_MODES, *_DEEP_MODES))
     if image.mode not in _DEEP_MODES:
@@ -60,11 +58,11 @@ def read_grey(path: Path) -> np.ndarray:
 def read_binary_mask(path: Path) -> np.ndarray:
     """A mask of any 8-bit or 1-bit kind as (H, W) uint8 of 0 and 1.
 
-    With 0 and one other value, that other value is foreground; otherwise (JPEG, anti-aliased outlines) what exceeds 127 is.
-    A colour mask counts by its brightest channel.
+    If the mask holds 0 and one other value, the other value is foreground. Otherwise (JPEG, anti-aliased outlines)
+    values above 127 are. In a colour mask the brightest channel counts.
 
     Raises:
-        ValueError: unreadable file, or more than a tenth of the pixels are grey, so that this is no mask.
+        ValueError: unreadable file, or more than a tenth of the pixels are grey: not a mask.
     """
     image = open_image(path)
     values = np.asarray(image) if image.mode == "L" else np.asarray(image.convert("RGB")).max(axis=2)
@@ -78,9 +76,9 @@ def read_binary_mask(path: Path) -> np.ndarray:
 
 
 def resample_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Image (H, W) or (H, W, C) at `size` = (H', W'): averaged over areas where an axis shrinks, linear where one grows.
+    """Image (H, W) or (H, W, C) at `size` = (H', W'); integers are rounded, floats stay floats.
 
-    Integers are rounded, floats stay floats.
+    An axis that shrinks is averaged over areas, one that grows is interpolated linearly.
     """
     if image.shape[:2] == tuple(size):
         return image
@@ -88,13 +86,13 @@ def resample_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     resampled = _resample_rows(resampled.swapaxes(0, 1), size[1]).swapaxes(0, 1)
     if not np.issubdtype(image.dtype, np.integer):
         return resampled.astype(image.dtype)
-    # Halves go up; 1e-6 keeps a rounding error from deciding about one.
+    # Halves go up; 1e-6 keeps rounding errors from deciding.
     limits = np.iinfo(image.dtype)
     return np.clip(np.floor(resampled + 0.5 + 1e-6), limits.min, limits.max).astype(image.dtype)
 
 
 def resample_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Labels (H, W) at `size` = (H', W'): the class of the pixel that holds the new pixel's centre."""
+    """Labels (H, W) at `size` = (H', W'): each new pixel takes the class at its centre."""
     if labels.shape == tuple(size):
         return labels
     rows, columns = (((2 * np.arange(new) + 1) * old) // (2 * new) for old, new in zip(labels.shape, size, strict=True))
@@ -102,7 +100,7 @@ def resample_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def centre_crop(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The middle `size` = (H', W') of an image or of labels (H, W, ...), with zeros around where it is smaller."""
+    """The middle `size` = (H', W') of an image or of labels (H, W, ...), padded with zeros if it is smaller."""
     for axis, new in enumerate(size):
         before, after = centre_margins(pixels.shape[axis], new)
         pixels = np.pad(pixels, [(max(before, 0), max(after, 0)) if i == axis else (0, 0) for i in range(pixels.ndim)])
@@ -112,25 +110,23 @@ def centre_crop(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def centre_margins(old: int, new: int) -> tuple[int, int]:
-    """What is added (negative: cut off) before and after the middle, so that `old` pixels become `new`."""
+    """How many pixels to add before and after (negative: cut off), so that `old` become `new`, same middle."""
     before = -((old - new) // 2)
     return before, new - old - before
 
 
 def write_png(path: Path, pixels: np.ndarray) -> None:
-    """Write (H, W) uint8 or uint16 or (H, W, 3) uint8, always with the same encoder settings and without metadata."""
-    Image.fromarray(pixels).save(
-        path, format="PNG", optimize=False, compress_level=3
-    )  # 6: a third of the speed for 3 % less
+    """Write (H, W) uint8 or uint16, or (H, W, 3) uint8. Without metadata, so that equal pixels give equal bytes."""
+    # level 6: a third of the speed, 3 % smaller
+    Image.fromarray(pixels).save(path, format="PNG", optimize=False, compress_level=3)
 
 
 def _resample_rows(image: np.ndarray, new: int) -> np.ndarray:
     """(H, W) or (H, W, C) float -> (new, W) or (new, W, C)."""
     old = len(image)
     column = (-1,) + (1,) * (image.ndim - 1)
-    if (
-        new <= old
-    ):  # row i is the mean over [i, i + 1] * old / new: a difference of the running sum, linear within a row
+    if new <= old:
+        # Row i is the mean over [i, i + 1] * old / new: a difference of the running sum, which is linear within a row.
         sums = np.concatenate([np.zeros_like(image[:1]), np.cumsum(image, axis=0)])
         edges = np.arange(new + 1) * old / new
         whole = np.minimum(edges.astype(int), old - 1)

@@ -1,4 +1,4 @@
-"""DICOM files of single slices through SimpleITK, which honours rescale slope and intercept, 16 bits, spacing and orientation."""
+"""Single-slice DICOM files. SimpleITK honours rescale slope and intercept, 16 bits, spacing and orientation."""
 
 import math
 from collections.abc import Sequence
@@ -11,21 +11,21 @@ import SimpleITK as sitk
 INSTANCE_NUMBER = "0020|0013"
 CARDIAC_NUMBER_OF_IMAGES = "0018|1090"
 SPACING_BETWEEN_SLICES, SLICE_THICKNESS = "0018|0088", "0018|0050"
-EVEN = 0.1  # of the slice distance: how far a slice may be from its place in an even stack
+EVEN = 0.1  # share of the slice distance that a slice of an even stack may be off
 _INTEGERS = (sitk.sitkUInt8, sitk.sitkInt8, sitk.sitkUInt16, sitk.sitkInt16, sitk.sitkUInt32, sitk.sitkInt32)
 
 
 @dataclass(frozen=True)
 class Header:
-    """A slice's number in its series, where it lies along its normal (mm), and the images a heart beat (None: not said)."""
+    """A slice's number in its series, position along its normal (mm), and images per heart beat (None: not given)."""
 
     number: int
     position: float
-    images_a_beat: int | None
+    images_per_beat: int | None
 
 
 def read_header(path: Path) -> Header:
-    """Without the pixels.
+    """The header of a file; the pixels are not read.
 
     Raises:
         ValueError: not a readable DICOM file, or one without an InstanceNumber.
@@ -43,10 +43,10 @@ def read_header(path: Path) -> Header:
 
 
 def read_slice(path: Path) -> sitk.Image:
-    """One grey slice as (1, H, W) with its place in the patient; integers stay integers, the rest is float32.
+    """One grey slice (1, H, W) with its position in the patient. Integers stay integers, other types become float32.
 
     Raises:
-        ValueError: unreadable, several frames, or colour.
+        ValueError: unreadable, several frames, or in colour.
     """
     reader = _reader(path)
     try:
@@ -58,7 +58,7 @@ def read_slice(path: Path) -> sitk.Image:
             f"{path}: expected one grey slice, got {image.GetSize()} pixels of {image.GetPixelIDTypeAsString()}"
         )
     thickness = _number(reader, SLICE_THICKNESS)
-    if thickness and not _number(reader, SPACING_BETWEEN_SLICES):  # then GDCM says 1 mm
+    if thickness and not _number(reader, SPACING_BETWEEN_SLICES):  # GDCM would say 1 mm
         image.SetSpacing((*image.GetSpacing()[:2], thickness))
     return image if image.GetPixelID() in _INTEGERS else sitk.Cast(image, sitk.sitkFloat32)
 
@@ -67,8 +67,8 @@ def stack(paths: Sequence[Path]) -> sitk.Image:
     """Slices, ordered by position, as one (D, H, W) volume with their true distance.
 
     Raises:
-        ValueError: a slice is unreadable, or has another size, spacing or direction, or the slices do not lie evenly one above
-            the other; the message names the file.
+        ValueError: a slice is unreadable or has another size, spacing or direction, or the slices are not evenly
+            spaced. The message names the file.
     """
     slices = [read_slice(path) for path in paths]
     first = slices[0]
@@ -87,7 +87,7 @@ def stack(paths: Sequence[Path]) -> sitk.Image:
     away = np.linalg.norm(origins - origins[0] - np.outer(np.arange(len(slices)) * step, normal), axis=1)
     if step <= 0 or away.max() > max(EVEN * step, max(first.GetSpacing()[:2])):
         worst = paths[int(away.argmax())]
-        raise ValueError(f"{worst}: {away.max():.1f} mm off an even stack of {step:.1f} mm a slice; try --as slices")
+        raise ValueError(f"{worst}: {away.max():.1f} mm off an even stack of {step:.1f} mm per slice; try --as slices")
     pixels = np.concatenate([sitk.GetArrayFromImage(image) for image in slices])
     volume = sitk.GetImageFromArray(pixels)
     volume.SetSpacing((*first.GetSpacing()[:2], float(step)))
@@ -109,7 +109,7 @@ def _integer(reader: sitk.ImageFileReader, tag: str) -> int | None:
 
 
 def _number(reader: sitk.ImageFileReader, tag: str) -> float | None:
-    """None where the header does not give one."""
+    """None if the header does not give one."""
     try:
         number = float(reader.GetMetaData(tag)) if reader.HasMetaDataKey(tag) else math.nan
     except ValueError:

@@ -1,8 +1,10 @@
-"""Where a data set goes: nnU-Net's folders from its environment variables, and whether the id is free."""
+"""Where a data set goes: nnU-Net's folders, and whether the id is free."""
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
+
+from nnunet_mamba.nnunet_folders import PREPROCESSED, RAW, RESULTS, nnunet_folder
 
 
 @dataclass(frozen=True)
@@ -11,29 +13,26 @@ class Target:
 
     raw: Path
     preprocessed: Path | None
-    dataset_id: int
     folder_name: str
 
 
 def find_target(dataset_id: int, name: str) -> Target:
-    """The target for data set `name` under a free id.
+    """The target of the data set `name` under a free id.
 
     Raises:
-        ValueError: nnUNet_raw is not set or not a folder, the id is outside 1 to 999, or a data set has it already (in the raw,
-            preprocessed or results folder: nnU-Net looks an id up in all three).
+        ValueError: nnUNet_raw is not set or not a folder, the id is outside 1 to 999, or a data set has it already.
+            nnU-Net looks an id up in the raw, the preprocessed and the results folder, so all three count.
     """
     if not 1 <= dataset_id <= 999:
         raise ValueError(f"-d {dataset_id} is not an nnU-Net data set id; choose one from 1 to 999")
-    raw = _folder("nnUNet_raw")
-    if raw is None:
-        raise ValueError(
-            "nnUNet_raw is not set; set it to the folder for raw data sets, for instance export nnUNet_raw=~/nnUNet_raw"
-        )
-    preprocessed = _folder("nnUNet_preprocessed")
+    raw = _folder(RAW)
+    preprocessed, results = (
+        _folder(variable) if os.environ.get(variable) else None for variable in (PREPROCESSED, RESULTS)
+    )
     prefix = f"Dataset{dataset_id:03d}"
     taken = [
         path
-        for folder in (raw, preprocessed, _folder("nnUNet_results"))
+        for folder in (raw, preprocessed, results)
         if folder is not None and folder.is_dir()
         for path in sorted(folder.iterdir())
         if path.is_dir() and path.name.startswith(prefix)
@@ -42,14 +41,11 @@ def find_target(dataset_id: int, name: str) -> Target:
         raise ValueError(
             f"-d {dataset_id} is in use: {', '.join(map(str, taken))}; choose another -d, or delete what is there"
         )
-    return Target(raw, preprocessed, dataset_id, f"{prefix}_{name}")
+    return Target(raw, preprocessed, f"{prefix}_{name}")
 
 
-def _folder(variable: str) -> Path | None:
-    value = os.environ.get(variable)
-    if not value:
-        return None
-    folder = Path(value).expanduser()
+def _folder(variable: str) -> Path:
+    folder = nnunet_folder(variable).expanduser()
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{variable} is {folder}, which is a file; set it to a folder")
     return folder

@@ -1,4 +1,4 @@
-"""What a conversion tells: the summary table on the terminal and the same facts in conversion_report.json."""
+"""What a conversion reports: a summary table on the terminal, and the same facts in conversion_report.json."""
 
 import os
 from collections import Counter
@@ -8,16 +8,17 @@ from statistics import median
 from typing import Any
 
 from nnunet_mamba import __version__
-from nnunet_mamba.dataset_conversion.cases import BadCase, CaseFacts
-from nnunet_mamba.dataset_conversion.recipe import Recipe
+from nnunet_mamba.dataset_conversion.dataset import BadCase, Dataset
+from nnunet_mamba.dataset_conversion.pipeline.splits import Fold
+from nnunet_mamba.dataset_conversion.pipeline.verify import CaseFacts
 
 MAX_SIZES = 6  # on the terminal; the report lists every size
-MAX_UNUSED = 5  # likewise, of those that the data set itself is published without
-MAX_IDS = 10
+MAX_UNUSED = 5  # on the terminal, of the cases that the data set publishes without labels
+MAX_IDS = 10  # on the terminal
 
 
 def make_report(
-    recipe: Recipe,
+    dataset: Dataset,
     options: Mapping[str, Any],
     folders: Sequence[Path],
     source: Mapping[str, CaseFacts],
@@ -25,26 +26,27 @@ def make_report(
     training: Sequence[CaseFacts],
     test: Sequence[CaseFacts],
     skipped: Sequence[BadCase],
-    folds: Sequence[Mapping[str, Sequence[str]]],
+    folds: Sequence[Fold],
 ) -> dict[str, Any]:
-    """The report as it is written: counts, sizes (H x W or D x H x W, pixels), foreground shares (0 to 1), strata, and each case.
+    """The report: counts, sizes (H x W or D x H x W, in pixels), foreground shares (0 to 1), strata, and each case.
 
-    Files are named from the source `folders` on, so that the report does not depend on where those lie.
+    File names start below the source `folders`, so that the report does not depend on where these are.
     """
     written = sorted([*training, *test], key=lambda facts: facts.id)
     test_ids = {facts.id for facts in test}
     labelled = [facts for facts in written if facts.foreground is not None]
+    shares = [facts.foreground for facts in written if facts.foreground is not None]
     broken = [case for case in skipped if not case.expected]
     unused = [case for case in skipped if case.expected]
     return {
-        "data_set": recipe.name,
+        "data_set": dataset.name,
         "converter": f"nnunet_mamba {__version__}",
         "options": dict(options),
         "cases": {"training": len(training), "test": len(test), "skipped": len(broken)},
         "source_sizes": _count_sizes(list(source.values())),
         "written_sizes": _count_sizes(written),
-        "foreground": _range([facts.foreground for facts in labelled]),
-        "classes": {name: _range([facts.shares[i] for facts in labelled]) for i, name in enumerate(recipe.classes())},
+        "foreground": _range(shares),
+        "classes": {name: _range([facts.shares[i] for facts in labelled]) for i, name in enumerate(dataset.classes())},
         "empty_masks": [facts.id for facts in labelled if facts.foreground == 0],
         "without_labels": [facts.id for facts in written if facts.foreground is None],
         "skipped": [{"case": case.id, "reason": _without(folders, case.reason)} for case in broken],
@@ -65,7 +67,7 @@ def make_report(
 
 
 def summary_table(report: Mapping[str, Any]) -> str:
-    """The report for the terminal, a line a fact, and one for each case that was left out."""
+    """The report for the terminal: one line per fact and per case that was left out."""
     cases, unused, unlabelled = report["cases"], report["not_used"], report["without_labels"]
     shares = {"foreground": report["foreground"]}
     if len(report["classes"]) > 1:
@@ -105,9 +107,9 @@ def _count_strata(
     strata: Mapping[str, str],
     training: Sequence[CaseFacts],
     test: Sequence[CaseFacts],
-    folds: Sequence[Mapping[str, Sequence[str]]],
+    folds: Sequence[Fold],
 ) -> dict[str, Any]:
-    """By stratum the cases for training, for test and for each fold's validation; empty where there is one stratum."""
+    """Per stratum the cases for training, test and the validation of each fold. Empty if there is only one stratum."""
     names = sorted({strata[facts.id] for facts in (*training, *test)})
     counts = [Counter(strata[id] for id in fold["val"]) for fold in folds]
     in_training, in_test = (Counter(strata[facts.id] for facts in part) for part in (training, test))

@@ -1,0 +1,1 @@
+"""The steps that every data set goes through: find, verify, split, write beside, rename, report."""
