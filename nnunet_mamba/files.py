@@ -10,7 +10,8 @@ from pathlib import Path
 def replacing(file: str | Path) -> Iterator[Path]:
     """A path beside `file` to write to: renamed to `file` at the end of the block, removed if the block raises.
 
-    Whatever happens on the way (a full disk, Ctrl-C, a crash), `file` is the old one or the new one, never half of either.
+    Whatever happens on the way (a full disk, Ctrl-C, a crash), `file` is the old one or the new one,
+    never half of either.
     """
     file = Path(file)
     unfinished = file.with_name(f"{file.name}.{os.getpid()}.unfinished")

@@ -12,14 +12,15 @@ MOST = 2**25  # numbers that the search over one axis holds at a time
 def boundary_attention(truth: Tensor, known: Tensor | None = None) -> Tensor:
     """1 / (1 + d), d the distance in pixels from each pixel to the nearest one of the other value, in its own map.
 
-    1/2 beside a boundary, falling with the distance. Pixels that are not known have neither value: where labels end there is
-    no boundary. In a map of one value any boundary lies outside, and d is the map's diagonal, more than within any map of its
-    size: were it less, the many maps of an absent class would outweigh those that have a boundary. On a CPU by SciPy,
-    elsewhere by torch on the device itself.
+    1/2 beside a boundary, falling with the distance. Unknown pixels have neither value: the edge of the labelled area
+    is no boundary. A map of one value has no boundary inside, and d is the map's diagonal, the largest distance
+    possible: were it smaller, the many maps of an absent class would outweigh the maps with a boundary. On a CPU by
+    SciPy, elsewhere by torch on the device.
 
     Shape:
-        truth: (B, K, ...) of 0 and 1, two or three spatial axes. known: (B, 1, ...) likewise, or None where all is known.
-        Result: that of truth, float32; where nothing is known, finite.
+        truth: (B, K, ...) of 0 and 1, two or three spatial axes.
+        known: (B, 1, ...) of 0 and 1, or None if all is known.
+        Result: like truth, float32; finite even if nothing is known.
     """
     inside = truth > 0.5
     outside = ~inside
@@ -32,7 +33,7 @@ def boundary_attention(truth: Tensor, known: Tensor | None = None) -> Tensor:
 
 
 def _by_scipy(goal: Tensor) -> Tensor:
-    """What `distance_to_nearest` gives."""
+    """`distance_to_nearest`, by SciPy."""
     from scipy.ndimage import distance_transform_edt
 
     distances = torch.full(goal.shape, FAR)
@@ -43,8 +44,9 @@ def _by_scipy(goal: Tensor) -> Tensor:
 
 
 def distance_to_nearest(goal: Tensor) -> Tensor:
-    """The distance to the nearest True, by torch: along the last axis from running extrema, along each other axis by the
-    minimum over all offsets (Felzenszwalb and Huttenlocher 2012, without their lower envelope).
+    """The distance to the nearest True, by torch (Felzenszwalb and Huttenlocher 2012, without their lower envelope).
+
+    Along the last axis from running extrema, along each other axis by the minimum over all offsets.
 
     Shape:
         goal: (M, ...) bool. Result: the same, float32; about `FAR` or more in a map without any True.

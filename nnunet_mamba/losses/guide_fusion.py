@@ -20,15 +20,15 @@ GUIDANCES = ("mean", "pixel")
 
 
 class GuideFusionLoss(nn.Module):
-    """Cross entropy plus soft Dice loss times attention to the boundary, 1 / (1 + distance) (DermoMamba, Hoang et al. 2025).
+    """Cross entropy plus soft Dice loss times boundary attention, 1 / (1 + distance) (DermoMamba, Hoang et al. 2025).
 
-    With `guidance="mean"`, a class's Dice loss is multiplied by the mean of its attention, as published. The published
-    code measures distances over the whole batch as one volume, so that images leak into one another, and applies the
-    sigmoid twice in the cross entropy. Here each image and class has its own distances, and the sigmoid is applied once.
-    The mean does not depend on the prediction, so it guides nothing. With `guidance="pixel"`, the attention weights the
-    pixels in the Dice terms: L_Dice = 1 - (2 sum(a p t) + s) / (sum(a p) + sum(a t) + s), s = 1e-3. That is the default:
-    trained for 100 iterations on PH2, DermoMamba reached a Dice of 0.922 on held-out lesions, against 0.878 with the
-    mean (one seed).
+    With `guidance="mean"`, a class's Dice loss is multiplied by the mean of its attention, as published. The
+    published code measures distances over the whole batch as one volume, so that images leak into one another, and
+    applies the sigmoid twice in the cross entropy. Here each image and class has its own distances, and the sigmoid
+    is applied once. The mean does not depend on the prediction, so it guides nothing. With `guidance="pixel"`, the
+    attention weights the pixels in the Dice terms: L_Dice = 1 - (2 sum(a p t) + s) / (sum(a p) + sum(a t) + s), s =
+    1e-3. That is the default: trained for 100 iterations on PH2, DermoMamba reached a Dice of 0.922 on held-out
+    lesions, against 0.878 with the mean (one seed).
 
     An image without a class, or with nothing else, has no boundary. Its attention is 1 / (1 + the image's diagonal)
     everywhere, so such images weigh little in a batch's pooled Dice. Ignored pixels count in neither term and form no
@@ -62,7 +62,7 @@ class GuideFusionLoss(nn.Module):
         self._prepared = WeakTensorKeyDictionary()  # a target, as the very tensor -> its attention, a Future
 
     def prepare(self, target: Tensor, num_classes: int) -> None:
-        """Start computing a CPU target's attention, for a forward with the same tensor and (B, num_classes, ...) logits.
+        """Start computing the attention of a CPU target, for a forward with the same tensor and `num_classes` logits.
 
         On other devices forward computes it: a copy to the CPU and back would take longer.
         """

@@ -9,7 +9,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 
 class SoftCounts(NamedTuple):
-    """Sums of probabilities in pixels, float32: (K,) over a whole batch, or (B, K) an image. K counts foreground classes."""
+    """Sums of probabilities in pixels, float32: (K,) per batch, or (B, K) per image, of K foreground classes."""
 
     tp: Tensor
     fp: Tensor
@@ -20,15 +20,15 @@ class SoftCounts(NamedTuple):
 def soft_counts(
     logits: Tensor, target: Tensor, batch_dice: bool, ignore_label: int | None = None, weight: Tensor | None = None
 ) -> SoftCounts:
-    """Counts for each foreground class or region; with `weight` (B, K, ...), a pixel counts so many times.
+    """Counts per foreground class or region; `weight` (B, K, ...) says how much each pixel counts.
 
     In distributed training, `batch_dice` counts over the batches of all processes, and gradients flow to each.
 
     Shape:
         logits: (B, K, ...) float, no activation applied.
-        target: (B, 1, ...) integer labels below K: softmax, background (class 0) left out of the counts; or, where K = 1,
-            0 and 1: sigmoid. (B, K, ...) with K > 1: one 0/1 map a region, sigmoid. With an ignore label, labels may also
-            be `ignore_label`, and regions come with a map more, (B, K + 1, ...), whose last is 1 where to ignore.
+        target: (B, 1, ...) integer labels below K: softmax, the counts leave out the background (class 0); if K = 1,
+            0 and 1: sigmoid. (B, K, ...) with K > 1: one 0/1 map per region, sigmoid. With an ignore label, labels may
+            also be `ignore_label`, and regions come with one more map, (B, K + 1, ...), which is 1 where to ignore.
     Raises:
         ValueError: logits and target disagree in shape, or the target holds other values.
     """
@@ -47,7 +47,7 @@ def soft_counts(
 
 
 def pixel_sums(maps: Sequence[Tensor], batch_dice: bool) -> Tensor:
-    """Sums over the pixels of maps (B, K, ...): (maps, B, K), or with `batch_dice` (maps, K) over the batches of all processes."""
+    """Sums over the pixels of maps (B, K, ...): (maps, B, K); with `batch_dice` (maps, K) over all processes."""
     axes = tuple(range(2, maps[0].dim()))
     if batch_dice:
         axes = (0, *axes)
@@ -82,7 +82,8 @@ def mean_over_processes(values: Tensor, weight: Tensor | None = None) -> Tensor:
 def over_processes(sums: Tensor) -> Tensor:
     """The sum over all processes of a distributed training.
 
-    Backward sums too, which makes each process' gradient too large by their number, by which DistributedDataParallel divides.
+    Backward sums too. That makes each gradient too large by the number of processes, which DistributedDataParallel
+    divides by.
     """
     if not (distributed.is_available() and distributed.is_initialized()):
         return sums
@@ -92,7 +93,7 @@ def over_processes(sums: Tensor) -> Tensor:
 
 
 def truth_maps(logits: Tensor, target: Tensor, ignore_label: int | None) -> tuple[Tensor, Tensor]:
-    """Truth (B, foreground classes, ...), and where it is known (B, 1, ...), both float; of `logits` the shape alone counts."""
+    """Truth (B, foreground classes, ...) and where it is known (B, 1, ...), both float; uses only the shape of `logits`."""
     batch, classes = logits.shape[:2]
     maps = target.shape[1] if target.dim() == logits.dim() else 0
     regions = maps == classes and classes > 1 or maps == classes + 1 and ignore_label is not None

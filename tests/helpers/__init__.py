@@ -1,1 +1,1 @@
-"""What tests of several rooms share: recorded numbers, tiny data sets, nnU-Net in a process, trainers and their steps."""
+"""What tests of several rooms share: recorded numbers, tiny data sets, nnU-Net in a process, training steps."""

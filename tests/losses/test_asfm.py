@@ -2,9 +2,12 @@
 
 import pytest
 import torch
+from torch import nn
 
 from helpers.recorded import arrays
 from nnunet_mamba.losses import ASFMLoss
+
+PUBLISHED = {"index": "product", "cross_entropy": 0}
 
 
 def labels(*shape, classes=2, seed=0):
@@ -59,7 +62,85 @@ def test_regions_are_averaged():
     logits = torch.randn(2, 3, 8, 8)
     target = labels(2, 3, 8, 8)
     each = [ASFMLoss()(logits[:, i : i + 1], target[:, i : i + 1]) for i in range(3)]
-    torch.testing.assert_close(ASFMLoss()(logits, target), torch.stack(each).mean())
+    torch.testing.assert_close(ASFMLoss(**PUBLISHED)(logits, target), torch.stack(each).mean())
+
+
+@pytest.mark.parametrize("form", ["classes", "regions"])
+def test_several_classes_take_the_root_and_cross_entropy(form):
+    logits = torch.randn(2, 3, 8, 8)
+    if form == "classes":
+        target = labels(2, 1, 8, 8, classes=3)
+        pixels = nn.functional.cross_entropy(logits, target[:, 0])
+    else:
+        target = labels(2, 3, 8, 8)
+        pixels = nn.functional.binary_cross_entropy_with_logits(logits, target.float())
+    root = ASFMLoss(index="root", cross_entropy=0)(logits, target)
+    torch.testing.assert_close(ASFMLoss()(logits, target), root + pixels)
+    torch.testing.assert_close(ASFMLoss(cross_entropy=0.5)(logits, target), root + 0.5 * pixels)
+
+
+def test_one_class_takes_the_published_formula():
+    logits, target = torch.randn(2, 2, 8, 8), labels(2, 1, 8, 8)
+    assert ASFMLoss()(logits, target) == ASFMLoss(**PUBLISHED)(logits, target)
+    assert ASFMLoss()(logits, target) < ASFMLoss(cross_entropy=1)(logits, target)
+
+
+def test_the_root_on_hard_counts():
+    """TP 2, FP 1, FN 2: the Fowlkes-Mallows index is 2 / sqrt(3 * 4)."""
+    target = torch.tensor([1, 1, 1, 1, 0, 0]).view(1, 1, 2, 3)
+    logits = torch.tensor([1.0, 1, -1, -1, 1, -1]).view(1, 1, 2, 3) * 100
+    index = torch.tensor(1 / 3).sqrt()
+    wanted = 2 * (1 - index) / (1 + torch.exp(-0.25 * index))
+    torch.testing.assert_close(ASFMLoss(index="root")(logits, target), wanted)
+
+
+def test_an_unknown_index_is_named():
+    with pytest.raises(ValueError, match="index: got 'dice', wanted one of product, root, or None"):
+        ASFMLoss(index="dice")
+
+
+def discs(count, generator):
+    """Noise with one disc of 10, 3 and 1 % of the pixels, each in a colour of its own: images and labels."""
+    images, target = torch.randn(count, 3, 48, 48, generator=generator) / 2, torch.zeros(count, 1, 48, 48)
+    rows = torch.arange(48.0)[:, None]
+    for image, label in zip(images, target[:, 0]):
+        for number, share in enumerate((0.1, 0.03, 0.01)):
+            radius = (share * 48**2 / torch.pi) ** 0.5
+            y, x = radius + (48 - 2 * radius) * torch.rand(2, generator=generator)
+            disc = (rows - y).square() + (rows.T - x).square() <= radius**2
+            image[number, disc] += 1.2
+            label[disc] = number + 1
+    return images, target.long()
+
+
+def dice_after_training(loss):
+    """Of the three classes, after 150 steps of a small network on `discs`."""
+
+    def layer(before, after, dilation):
+        return (
+            nn.Conv2d(before, after, 3, padding=dilation, dilation=dilation),
+            nn.BatchNorm2d(after),
+            nn.ReLU(),
+        )
+
+    generator = torch.Generator().manual_seed(0)
+    network = nn.Sequential(*layer(3, 16, 1), *layer(16, 16, 2), nn.Conv2d(16, 4, 1))
+    optimizer = torch.optim.Adam(network.parameters(), 1e-3)
+    for _ in range(150):
+        images, target = discs(8, generator)
+        optimizer.zero_grad()
+        loss(network(images), target).backward()
+        optimizer.step()
+    images, target = discs(32, generator)
+    with torch.inference_mode():
+        predicted = network.eval()(images).argmax(1, keepdim=True)
+    pairs = [(predicted == label, target == label) for label in (1, 2, 3)]
+    return [(2 * (got & true).sum() / (got.sum() + true.sum())).item() for got, true in pairs]
+
+
+def test_no_class_is_lost():
+    assert min(dice_after_training(ASFMLoss())) > 0.5
+    assert min(dice_after_training(ASFMLoss(**PUBLISHED))) < 0.2  # the test would notice
 
 
 @pytest.mark.parametrize("form", ["classes", "one channel", "regions"])

@@ -1,4 +1,4 @@
-"""The Guide Fusion loss: recorded values, exact distances, its forms of target, its behaviour at the edges, and the errors."""
+"""The Guide Fusion loss: recorded values, exact distances, forms of target, edge cases, and the errors."""
 
 import pytest
 import torch
@@ -77,7 +77,7 @@ def test_a_map_of_one_value_has_its_boundary_outside(monkeypatch, engine, value)
 
 @pytest.mark.parametrize("guidance", GUIDANCES)
 def test_many_images_without_the_class_do_not_drown_one_with_it(guidance):
-    """As in a batch of patches where an organ is rare, with `batch_dice`: a small object found well, a little false alarm."""
+    """A batch of patches with a rare organ, `batch_dice`: a small object found well, and a few false positives."""
     target = torch.cat([square(64, 28, 36), torch.zeros(10, 1, 64, 64, dtype=torch.long)])
     logits = torch.where(target == 1, 0.9, 0.02).logit().requires_grad_()
     loss = GuideFusionLoss(guidance)(logits, target)
@@ -94,7 +94,7 @@ def test_images_and_classes_have_distances_of_their_own():
 
 
 def test_pixel_guidance_looks_at_the_boundary():
-    """The same mistake of one pixel costs more beside the boundary than far from it; under the mean it costs the same."""
+    """The same one-pixel mistake costs more beside the boundary than far from it; under the mean it costs the same."""
     target = square()
     costs = {}
     for guidance in GUIDANCES:
