@@ -1,7 +1,6 @@
 """mamba-ssm's CUDA kernel (Gu and Dao 2023) as an engine. It knows no orders, so maps are gathered before and after it."""
 
 import selective_scan_cuda
-import torch
 from torch import Tensor
 
 from nnunet_mamba.ops.engines import ScanInputs, Sizes

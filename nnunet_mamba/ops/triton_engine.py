@@ -306,7 +306,7 @@ def _gradients(
         step, _ = _step_size(_rows(delta, delta_rows, position, real & live) + bias, SOFTPLUS)
         step = tl.where(live, step, 0.0)
         drive = step * _rows(u, u_rows, position, real)
-        before = (*before, state)
+        before = before + (state,)  # noqa: RUF005 - Triton knows no (*before, state)
         state = tl.exp(step[:, None] * rate) * state + drive[:, None] * _rows(B, B_rows, position, n < STATES)[None, :]
     for back in tl.static_range(CHUNK):
         t = chunk * CHUNK + CHUNK - 1 - back
