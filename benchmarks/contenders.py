@@ -1,4 +1,4 @@
-"""What the scan is compared with: mambapy's parallel scan, the sequential loop, and directions that are materialised."""
+"""What the scan is compared with: mambapy's parallel scan, the sequential loop, and directions as copied maps."""
 
 import importlib.util
 from collections.abc import Callable
@@ -8,11 +8,11 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from nnunet_mamba.blocks.ss2d import SS2D
-from nnunet_mamba.ops import selective_scan
+from nnunet_mamba.ops import ScanOrders, selective_scan
 
 
 def scan_inputs(batch: int, channels: int, length: int, states: int, device: str) -> dict[str, Tensor]:
-    """Arguments of selective_scan as in a trained network, with gradients wanted."""
+    """Arguments of selective_scan as in a trained network. All require gradients."""
     draw = torch.Generator().manual_seed(0)
     tensors = {
         "u": torch.randn(batch, channels, length, generator=draw),
@@ -27,13 +27,13 @@ def scan_inputs(batch: int, channels: int, length: int, states: int, device: str
 
 
 def mambapy_scan(u, delta, A, B, C, D, delta_bias, delta_softplus) -> Tensor:
-    """The same scan by mambapy's `pscan`, as its Mamba block calls it; (B, D, L) in and out."""
+    """The same scan by mambapy's `pscan`, called like in its Mamba block; (B, D, L) in and out."""
     from mambapy.mamba import MambaBlock
 
     assert delta_softplus
     step = softplus(delta + delta_bias[:, None])
-    arguments = (x.transpose(1, 2) for x in (u, step))
-    return MambaBlock.selective_scan(None, *arguments, A, B.transpose(1, 2), C.transpose(1, 2), D).transpose(1, 2)
+    mapped = (x.transpose(1, 2) for x in (u, step))
+    return MambaBlock.selective_scan(None, *mapped, A, B.transpose(1, 2), C.transpose(1, 2), D).transpose(1, 2)
 
 
 def mamba_ssm_is_installed() -> bool:
@@ -45,11 +45,11 @@ def sequential_scan(**inputs) -> Tensor:
 
 
 def directional_by(scan: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """A directional scan that gathers every map along every order, runs `scan` a direction, and puts the results back."""
+    """A directional scan that gathers every map along every order, runs `scan` per direction, and puts the results back."""
 
     def directional(u, delta, A, B, C, D, delta_bias, orders, engine=None):
         total = torch.zeros_like(u)
-        for k, order in enumerate(orders):
+        for k, order in enumerate(orders.positions):
             gathered = [x.index_select(2, order) for x in (u, delta[:, k], B[:, k], C[:, k])]
             arguments = dict(zip(("u", "delta", "B", "C"), gathered, strict=True))
             y = scan(**arguments, A=A[k], D=D[k], delta_bias=delta_bias[k], delta_softplus=True)
@@ -60,11 +60,11 @@ def directional_by(scan: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 class MaterialisedSS2D(SS2D):
-    """The block with flips and transposes instead of orders, around the same engine: what a port of the published code does."""
+    """The block with flipped and transposed maps instead of orders, like a port of the published code. The engine is the same."""
 
-    def _scan(self, x: Tensor, orders: Tensor) -> Tensor:
+    def _scan(self, x: Tensor, orders: ScanOrders) -> Tensor:
         batch, channels, length = x.shape
-        width = int(orders[1, 1])  # the second direction walks down a column
+        width = int(orders.positions[1, 1])  # the second direction walks down a column
         columns = x.unflatten(2, (-1, width)).transpose(2, 3).flatten(2)
         xs = torch.stack([x, columns, x.flip(-1), columns.flip(-1)], dim=1)  # (B, 4, D, L)
         steered = torch.einsum("bkdl,kcd->bkcl", xs, self.x_proj_weight)

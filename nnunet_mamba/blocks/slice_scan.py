@@ -7,7 +7,7 @@ from dynamic_network_architectures.building_blocks.regularization import DropPat
 from torch import Tensor, nn
 
 from nnunet_mamba.blocks.ss2d import SS2D
-from nnunet_mamba.ops import slice_scan_orders
+from nnunet_mamba.ops import ScanOrders, slice_scan_orders
 
 ANY_SLICES = (0, 0)  # in a state dict; of the shape of real slices, as nnU-Net's check of pretrained weights demands
 
@@ -32,7 +32,7 @@ class SliceScan2D(SS2D):
         height, width = slices
         self.slices = (height, width)
 
-    def orders(self, height: int, width: int, device: torch.device) -> Tensor:
+    def orders(self, height: int, width: int, device: torch.device) -> ScanOrders:
         return slice_scan_orders(height, width, *self.slices, device)
 
     def get_extra_state(self) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, silu
 
-from nnunet_mamba.ops import cross_scan_orders, directional_scan
+from nnunet_mamba.ops import ScanOrders, cross_scan_orders, directional_scan
 
 DIRECTIONS = 4
 
@@ -55,19 +55,17 @@ class SS2D(nn.Module):
         x = x.flatten(1, 2)
         into_scan, into_gate = self.in_proj.weight.chunk(2)
         z = linear(x, into_gate)
-        x = _project(into_scan, x.transpose(1, 2)).unflatten(
-            2, (height, width)
-        )  # channels first, as the scan wants them
+        x = _project(into_scan, x.transpose(1, 2)).unflatten(2, (height, width))  # channels first, for the scan
         x = silu(self.conv2d(x)).flatten(2)
         y = self._scan(x, self.orders(height, width, x.device))
         y = self.out_norm(y.transpose(1, 2))
         return self.out_proj(y * silu(z)).unflatten(1, (height, width))
 
-    def orders(self, height: int, width: int, device: torch.device) -> Tensor:
-        """The four walks of a map: (4, height * width) positions."""
+    def orders(self, height: int, width: int, device: torch.device) -> ScanOrders:
+        """The four walks of a map, (4, height * width) positions."""
         return cross_scan_orders(height, width, device)
 
-    def _scan(self, x: Tensor, orders: Tensor) -> Tensor:
+    def _scan(self, x: Tensor, orders: ScanOrders) -> Tensor:
         """(B, D, L) -> (B, D, L), in float32 or better.
 
         delta, B and C have a projection each: slices of a joint projection would have to be copied.

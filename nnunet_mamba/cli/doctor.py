@@ -113,29 +113,27 @@ def _torchvision(built_for: str) -> Finding:
 
 
 def _engines() -> Iterator[Finding]:
-    """Runs a tiny scan on each device that there is, by the engine that a training would use."""
+    """Runs a tiny scan on each device of this machine, with the engine that a training would use."""
     import torch
 
-    from nnunet_mamba.ops import scan, selective_scan
+    from nnunet_mamba.ops import engines, selective_scan
 
-    asked = os.environ.get(scan.VARIABLE)
+    asked = os.environ.get(engines.VARIABLE)
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     for device in (name for name, usable in there.items() if usable):
-        why = f"{scan.VARIABLE} asks for it" if asked else f"the default on {device}"
+        why = f"{engines.VARIABLE} asks for it" if asked else f"the default on {device}"
         u, rate, steering = (torch.ones(shape, device=device) for shape in ((1, 2, 3), (2, 1), (1, 1, 3)))
         try:
-            name = scan._choose(None, device, torch.float32)
+            name = engines.engine_for(device, torch.float32)
             result = selective_scan(u, u, -rate, steering, steering)
         except (ValueError, ImportError, RuntimeError) as error:
-            reason = str(error).strip().splitlines()[0]
             other = "another name, or unset it" if asked else "torch"
-            yield Finding(f"scan on {device}", f"fails: {reason}", f"set {scan.VARIABLE} to {other}")
+            yield Finding(f"scan on {device}", f"fails: {first_line(error)}", f"set {engines.VARIABLE} to {other}")
         else:
             finite = bool(result.isfinite().all())
-            fix = "" if finite else f"set {scan.VARIABLE}=torch, and report this"
-            yield Finding(
-                f"scan on {device}", f"engine '{name}', {why}" if finite else f"engine '{name}' gives {result}", fix
-            )
+            fix = "" if finite else f"set {engines.VARIABLE}=torch, and report this"
+            state = f"engine '{name}', {why}" if finite else f"engine '{name}' gives {result}"
+            yield Finding(f"scan on {device}", state, fix)
 
 
 def _trainers() -> Finding:

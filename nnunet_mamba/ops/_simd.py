@@ -3,7 +3,7 @@
 LLVM splits the vector on machines with narrower registers, so nothing here is specific to AVX-512. Exponentials and
 logarithms are polynomials on the whole vector: left to itself, LLVM calls the C library once a lane.
 
-Numba's disk cache of the kernels does not see changes in this file: touch _cpu_kernels.py after editing it.
+Numba's disk cache of the kernels does not see changes in this file: touch _cpu_forward.py and _cpu_backward.py after editing it.
 """
 
 import operator
@@ -13,7 +13,8 @@ from numba.core import cgutils, types
 from numba.core.datamodel import PrimitiveModel
 from numba.extending import intrinsic, overload, register_model
 
-LANES = 16
+from nnunet_mamba.ops._cpu_scratch import LANES
+
 LOG2_E = 1.4426950408889634
 _LOG2_E_REST = LOG2_E - 1.4426950216293335  # what float32 leaves of it
 

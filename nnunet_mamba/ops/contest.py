@@ -1,6 +1,5 @@
-"""What decides between engines on this machine's GPU, once a process: which work at all, and which is the fastest."""
+"""Decides between engines on this machine's GPU, once per process: which ones work, and which one is faster."""
 
-import importlib
 import logging
 import time
 from functools import cache
@@ -8,29 +7,30 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from nnunet_mamba.messages import first_line
+from nnunet_mamba.ops.engines import ScanEngine, ScanInputs, load_engine
+
 logger = logging.getLogger("nnunet_mamba")
 
-TRUSTED = "nnunet_mamba.ops.torch_engine"
-TINY = (2, 2, 9, 16, 70)  # batch, directions, channels, states, length: no multiple of any block
-TYPICAL = (4, 4, 32, 16, 96 * 128)  # the middle of the networks' scans
+TRUSTED = "torch"
+TINY = (2, 2, 9, 16, 70)  # batch, directions, channels, states, length: not a multiple of any kernel's tile
+TYPICAL = (4, 4, 32, 16, 96 * 128)  # a medium scan of the networks
 TOLERANCE = 1e-3  # relative: a wrong kernel is off by more, rounding by less
 ROUNDS = 5
 
 
 @cache
 def works(engine: str, device: str = "cuda") -> bool:
-    """Whether the engine of that module name computes what the torch engine does, forward and backward, in a tiny scan.
+    """Whether the engine computes the same as the torch engine, forward and backward, in a tiny scan.
 
-    Drivers, compilers and GPUs are more than anybody can test: an engine that fails here is left out, with a warning.
+    Nobody can test every driver, compiler and GPU. An engine that fails here is not used, with a warning.
     """
     try:
-        got, wanted = (_run(importlib.import_module(name), _arguments(TINY, device)) for name in (engine, TRUSTED))
+        got, wanted = (_run(load_engine(name), _inputs(TINY, device)) for name in (engine, TRUSTED))
         errors = [(a - b).norm() / b.norm().clamp_min(1e-12) for a, b in zip(got, wanted, strict=True)]
-        off = torch.stack(errors).max().item()  # not a number if one is not
+        off = torch.stack(errors).max().item()  # NaN if any error is NaN
     except Exception as error:  # whatever a compiler or a driver raises
-        logger.warning(
-            "the scan engine %s does not run here (%s): using another", engine, str(error).strip().split("\n")[0]
-        )
+        logger.warning("the scan engine %s does not run here (%s): using another", engine, first_line(error))
         return False
     if not off < TOLERANCE:
         logger.warning("the scan engine %s is off by %.1e here: using another; please report this", engine, off)
@@ -40,18 +40,18 @@ def works(engine: str, device: str = "cuda") -> bool:
 
 @cache
 def faster(first: str, second: str, device: str = "cuda") -> str:
-    """The module name of the engine whose forward and backward take less time; a measurement of about a second."""
-    times = {name: _seconds(importlib.import_module(name), device) for name in (first, second)}
-    return min(times, key=times.get)
+    """The engine whose forward and backward take less time. Measuring takes about a second."""
+    times = {name: _seconds(load_engine(name), device) for name in (first, second)}
+    return min(times, key=times.__getitem__)
 
 
-def _seconds(engine, device: str) -> float:
-    arguments = _arguments(TYPICAL, device)
+def _seconds(engine: ScanEngine, device: str) -> float:
+    inputs = _inputs(TYPICAL, device)
     best = float("inf")
     for _ in range(ROUNDS):
         _wait(device)
         start = time.perf_counter()
-        _run(engine, arguments)
+        _run(engine, inputs)
         _wait(device)
         best = min(best, time.perf_counter() - start)
     return best
@@ -59,32 +59,33 @@ def _seconds(engine, device: str) -> float:
 
 @torch.inference_mode(False)
 @torch.no_grad()
-def _arguments(shape: tuple[int, ...], device: str) -> list[Tensor]:
+def _inputs(shape: tuple[int, ...], device: str) -> ScanInputs:
     batch, directions, channels, states, length = shape
     draw = torch.Generator().manual_seed(0)
 
     def normal(*size: int) -> Tensor:
         return torch.randn(*size, generator=draw).to(device)
 
-    orders = torch.stack([torch.randperm(length, generator=draw) for _ in range(directions)]).to(device)
-    steering = [normal(batch, directions, 1, states, length) for _ in range(2)]
-    return [
-        normal(batch, channels, length),
-        normal(batch, directions, channels, length),
-        -torch.exp(normal(directions, channels, states)),
-        *steering,
-        normal(directions, channels),
-        normal(directions, channels) - 2,
-        orders,
-    ]
+    positions = torch.stack([torch.randperm(length, generator=draw) for _ in range(directions)]).to(device)
+    return ScanInputs(
+        u=normal(batch, channels, length),
+        delta=normal(batch, directions, channels, length),
+        A=-torch.exp(normal(directions, channels, states)),
+        B=normal(batch, directions, 1, states, length),
+        C=normal(batch, directions, 1, states, length),
+        D=normal(directions, channels),
+        delta_bias=normal(directions, channels) - 2,
+        positions=positions,
+        steps=positions.argsort(dim=1),
+    )
 
 
 @torch.inference_mode(False)
 @torch.no_grad()
-def _run(engine, arguments: list[Tensor]) -> list[Tensor]:
+def _run(engine: ScanEngine, inputs: ScanInputs) -> list[Tensor]:
     """Output, last states and gradients."""
-    y, state, checkpoints = engine.scan_forward(*arguments, True)
-    return [y, state, *engine.scan_backward(torch.ones_like(y), *arguments, True, checkpoints)]
+    y, state, checkpoints = engine.scan_forward(inputs, delta_softplus=True, keep=True)
+    return [y, state, *engine.scan_backward(torch.ones_like(y), inputs, True, checkpoints)]
 
 
 def _wait(device: str) -> None:

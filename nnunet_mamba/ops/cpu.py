@@ -1,8 +1,8 @@
-"""The CPU engine: Numba kernels (see _cpu_kernels.py) over work items that torch's number of threads share.
+"""The CPU engine: Numba kernels over work items, which torch's number of threads share.
 
-The threads are those of torch's OpenMP where they can be reached, or Python's own, since the kernels release the interpreter
-lock: Numba's OpenMP layer kills a forked child that uses it, and its other layers do not bear two callers. Numba is imported, and
-the kernels are compiled or read from the disk cache, when the first scan runs.
+The threads are those of torch's OpenMP if they can be reached, otherwise Python's own: the kernels release the interpreter
+lock. Numba's own layers do not serve. Its OpenMP kills a forked child that uses it, and the others do not bear two callers.
+The first scan imports Numba, and compiles the kernels or reads them from the disk cache.
 """
 
 import ctypes
@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
 
@@ -18,10 +19,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-logger = logging.getLogger("nnunet_mamba")
+from nnunet_mamba.ops._cpu_scratch import CHUNK, LANES, Scratch, backward_layout, carve, forward_layout, total
+from nnunet_mamba.ops.engines import ScanInputs, Sizes
 
-LANES = 16
-CHUNK = 64
+logger = logging.getLogger("nnunet_mamba")
 
 MOST_KEPT = 2**24  # floats of scratch memory for all threads: 64 MiB
 
@@ -32,98 +33,72 @@ _pool_size = 0
 _forked = False
 
 
-def checkpoint_shape(batch: int, directions: int, channels: int, states: int, length: int) -> tuple[int, ...]:
+def checkpoint_shape(sizes: Sizes) -> tuple[int, ...]:
     """The state before every CHUNK-th step."""
-    return batch, directions, -(-length // CHUNK), states, channels
+    return sizes.batch, sizes.directions, -(-sizes.length // CHUNK), sizes.states, sizes.channels
 
 
-def scan_forward(
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor,
-    delta_bias: Tensor,
-    orders: Tensor,
-    delta_softplus: bool,
-    keep: bool = True,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Shapes as in reference.py, float32 and contiguous.
-
-    Returns:
-        The sum over directions (B, C, L), the last states (B, K, C, N), and the checkpoints that scan_backward needs, none without
-        `keep`.
-    """
-    kernels = _kernels()
-    sizes = _sizes(u, A, B)
-    batch, directions, channels, groups, states, length = sizes
+def scan_forward(inputs: ScanInputs, delta_softplus: bool, keep: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """See ScanEngine."""
+    forward, _, cut = _kernels()
+    sizes = inputs.sizes
+    u = inputs.u
     items, parts, _ = _work(sizes)
     y = u.new_empty(parts, *u.shape)
-    last_state = u.new_empty(batch, directions, channels, states)
-    checkpoints = u.new_empty(checkpoint_shape(batch, directions, channels, states, length) if keep else 0)
-    starts, lows, counts, places = kernels.cut(orders.numpy())
-    rows = int((starts[:, 1:] - starts[:, :-1]).max())
-    inputs = [_flat(x) for x in (u, delta, A, B, C, D, delta_bias)]
-    outputs = [_flat(x) for x in (y, last_state, checkpoints)]
-    arguments = (sizes, *inputs, starts, lows, counts, places.reshape(-1), delta_softplus, rows)
-    size = kernels.scratch_size(rows, states, max(item[4] - item[3] for item in items))
-    _share(lambda item, scratch: kernels.forward(item[:-1], *arguments, scratch, *outputs), items, size)
+    last_state = u.new_empty(sizes.batch, sizes.directions, sizes.channels, sizes.states)
+    checkpoints = u.new_empty(checkpoint_shape(sizes) if keep else 0)
+    segments = cut(inputs.positions.numpy())
+    arguments = tuple(sizes), _flat(*inputs), segments, delta_softplus
+    outputs = _flat(y, last_state, checkpoints)
+    layout = forward_layout(_longest(segments), sizes.states, _most_blocks(items))
+    _share(lambda item, scratch: forward(item[:-1], *arguments, scratch, outputs), items, layout)
     return _total(y), last_state, checkpoints
 
 
 def scan_backward(
-    grad_y: Tensor,
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor,
-    delta_bias: Tensor,
-    orders: Tensor,
-    delta_softplus: bool,
-    checkpoints: Tensor,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of u, delta, A, B, C, D and delta_bias, for that of scan_forward's first output."""
-    kernels = _kernels()
-    sizes = _sizes(u, A, B)
-    batch, directions, channels, groups, states, length = sizes
+    grad_output: Tensor, inputs: ScanInputs, delta_softplus: bool, checkpoints: Tensor
+) -> tuple[Tensor, ...]:
+    """See ScanEngine."""
+    _, backward, cut = _kernels()
+    sizes = inputs.sizes
+    u, delta, A, B, _, D, *_ = inputs
     items, parts, block_parts = _work(sizes)
     du = u.new_empty(parts, *u.shape)
     ddelta = torch.empty_like(delta)
     dB, dC = (u.new_empty(block_parts, *B.shape) for _ in range(2))
-    dA = A.new_zeros(batch, *A.shape, dtype=torch.float64)
-    dD, ddelta_bias = (A.new_zeros(batch, *D.shape, dtype=torch.float64) for _ in range(2))
-    starts, lows, counts, places = kernels.cut(orders.numpy())
-    rows = int((starts[:, 1:] - starts[:, :-1]).max())
-    inputs = [_flat(x) for x in (grad_y, u, delta, A, B, C, D, delta_bias)]
-    outputs = [_flat(x) for x in (du, ddelta, dA, dB, dC, dD, ddelta_bias)]
-    arguments = (sizes, *inputs, starts, lows, counts, places.reshape(-1), delta_softplus, _flat(checkpoints), rows)
-    size = kernels.scratch_size(rows, states, max(item[4] - item[3] for item in items))
-    _share(lambda item, scratch: kernels.backward(item, *arguments, scratch, *outputs), items, size)
-    small = (x.sum(0).float() for x in (dA, dD, ddelta_bias))
-    dA, dD, ddelta_bias = small
+    dA, dD, ddelta_bias = (x.new_zeros(sizes.batch, *x.shape, dtype=torch.float64) for x in (A, D, D))
+    segments = cut(inputs.positions.numpy())
+    (grad_y, kept), flat = _flat(grad_output, checkpoints), _flat(*inputs)
+    arguments = tuple(sizes), grad_y, flat, segments, delta_softplus, kept
+    gradients = _flat(du, ddelta, dA, dB, dC, dD, ddelta_bias)
+    layout = backward_layout(_longest(segments), sizes.states, _most_blocks(items))
+    _share(lambda item, scratch: backward(item, *arguments, scratch, gradients), items, layout)
+    dA, dD, ddelta_bias = (x.sum(0).float() for x in (dA, dD, ddelta_bias))
     return _total(du), ddelta, dA, _total(dB), _total(dC), dD, ddelta_bias
 
 
-def _sizes(u: Tensor, A: Tensor, B: Tensor) -> tuple[int, ...]:
-    return u.shape[0], A.shape[0], u.shape[1], B.shape[2], A.shape[2], u.shape[2]
-
-
-def _flat(x: Tensor):
-    return x.detach().view(-1).numpy()
+def _flat(*tensors: Tensor) -> tuple[np.ndarray, ...]:
+    return tuple(x.detach().view(-1).numpy() for x in tensors)
 
 
 def _total(parts: Tensor) -> Tensor:
     return parts[0] if len(parts) == 1 else parts.sum(0)
 
 
-def _work(sizes: tuple[int, ...]) -> tuple[list[tuple[int, ...]], int, int]:
-    """Work items, and into how many parts with an output copy of their own the directions and the blocks are split.
+def _longest(segments: tuple[np.ndarray, ...]) -> int:
+    starts = segments[0]
+    return int((starts[:, 1:] - starts[:, :-1]).max())
 
-    An item is a batch entry and a group; where these do not keep all threads busy, its blocks of 16 channels are split, then
-    its directions.
+
+def _most_blocks(items: list[tuple[int, ...]]) -> int:
+    return max(last - first for _, _, _, first, last, *_ in items)
+
+
+def _work(sizes: Sizes) -> tuple[list[tuple[int, ...]], int, int]:
+    """Work items, and the numbers of parts, each with an output copy of its own, that directions and blocks are split into.
+
+    An item is a batch entry and a group. If these do not keep all threads busy, its blocks of 16 channels are split, then its
+    directions.
     """
     batch, directions, channels, groups, _, _ = sizes
     threads = torch.get_num_threads()
@@ -139,20 +114,20 @@ def _work(sizes: tuple[int, ...]) -> tuple[list[tuple[int, ...]], int, int]:
 
 
 def _split(items: int, threads: int) -> int:
-    """Into how many parts to split each item: none if threads get equal shares, or so many that shares do not matter."""
+    """Number of parts to split each item into: one if threads get equal shares already, or many."""
     return 1 if items % threads == 0 or items >= 4 * threads else threads
 
 
-def _share(run, items: list[tuple[int, ...]], scratch_size: int) -> None:
-    """Run every item, in at most torch's number of threads, this one among them, each with scratch memory of its own."""
+def _share(run: Callable[[tuple[int, ...], Scratch], object], items: list[tuple[int, ...]], layout: Scratch) -> None:
+    """Run every item, in at most torch's number of threads including this one, each with scratch memory of its own."""
     threads = min(torch.get_num_threads(), len(items))
-    scratch = _scratch(threads, scratch_size)
+    memory = _memory(threads, total(layout))
     counter, rows = itertools.count(), itertools.count()  # their next() is one step under the interpreter lock
-    errors = []
+    errors: list[BaseException] = []
 
     def work(_=None):
         try:
-            own = scratch[next(rows)]
+            own = carve(memory[next(rows)], layout)
             while (i := next(counter)) < len(items):
                 run(items[i], own)
         except BaseException as error:  # would be lost in OpenMP's threads
@@ -170,20 +145,20 @@ def _share(run, items: list[tuple[int, ...]], scratch_size: int) -> None:
         raise errors[0]
 
 
-def _scratch(threads: int, size: int) -> np.ndarray:
-    """Memory to work in, a row a thread, kept by the calling thread for the next scan if it is not too much: fresh pages take time."""
-    kept = getattr(_own, "scratch", None)
+def _memory(threads: int, size: int) -> np.ndarray:
+    """At least `size` floats per thread. The calling thread keeps them for the next scan, up to a limit: fresh pages take time."""
+    kept = getattr(_own, "memory", None)
     if kept is None or len(kept) < threads or kept.shape[1] < size:
         kept = np.empty((threads, size), np.float32)  # NumPy asks for huge pages, torch does not
-        _own.scratch = kept if kept.size <= MOST_KEPT else None
+        _own.memory = kept if kept.size <= MOST_KEPT else None
     return kept
 
 
 @cache
 def _openmp():
-    """GNU's entry to the OpenMP threads that torch itself uses, None where torch uses others.
+    """GNU's entry to the OpenMP threads that torch uses, or None if torch uses others.
 
-    They spin for milliseconds after each of torch's operators: threads of our own would have to share the cores with them.
+    They spin for milliseconds after each operator of torch, so threads of our own would compete with them for the cores.
     """
     if not sys.platform.startswith("linux") or "OpenMP" not in torch.__config__.parallel_info():
         return None
@@ -207,17 +182,17 @@ def _forget_threads() -> None:
     _forked, _pool, _pool_size = True, None, 0
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        after_in_child=_forget_threads
-    )  # a forked child inherits pools, OpenMP's too, but none of their threads
+if hasattr(os, "register_at_fork"):  # a forked child inherits pools, OpenMP's too, but none of their threads
+    os.register_at_fork(after_in_child=_forget_threads)
 
 
 @cache
-def _kernels():
+def _kernels() -> tuple[Callable, Callable, Callable]:
     from numba.core import event
 
-    from nnunet_mamba.ops import _cpu_kernels
+    from nnunet_mamba.ops._cpu_backward import backward
+    from nnunet_mamba.ops._cpu_forward import forward
+    from nnunet_mamba.ops._cpu_panels import cut
 
     class Announce(event.Listener):
         said = False
@@ -230,6 +205,5 @@ def _kernels():
         def on_end(self, event):
             pass
 
-    assert (_cpu_kernels.CHUNK, _cpu_kernels.LANES) == (CHUNK, LANES)
     event.register("numba:compile", Announce())
-    return _cpu_kernels
+    return forward, backward, cut

@@ -4,27 +4,17 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from nnunet_mamba.ops.engines import ScanInputs
 
-def scan(
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor,
-    delta_bias: Tensor,
-    orders: Tensor,
-    delta_softplus: bool,
-) -> tuple[Tensor, Tensor]:
+
+def scan(inputs: ScanInputs, delta_softplus: bool) -> tuple[Tensor, Tensor]:
     """One step after the other, in the inputs' own precision, differentiable by autograd.
 
-    Shape:
-        u: (B, C, L). delta: (B, K, C, L). A: (K, C, N). B, C: (B, K, G, N, L), G dividing C. D, delta_bias: (K, C).
-        orders: (K, L) positions in visiting order. All maps are in spatial order.
     Returns:
         The sum over directions (B, C, L), and the states after the last step (B, K, C, N).
     """
-    batch, channels, length = u.shape
+    u, delta, A, B, C, D, delta_bias, positions, _ = inputs
+    batch, channels, _ = u.shape
     directions, _, states = A.shape
     share = channels // B.shape[2]
     step = delta + delta_bias[None, :, :, None]
@@ -35,13 +25,13 @@ def scan(
     for k in range(directions):
         state = u.new_zeros(batch, channels, states)
         visited = []
-        for position in orders[k].tolist():
+        for position in positions[k].tolist():
             decay = torch.exp(step[:, k, :, position, None] * A[k])
             B_t = B[:, k, :, :, position].repeat_interleave(share, dim=1)
             C_t = C[:, k, :, :, position].repeat_interleave(share, dim=1)
             u_t = u[:, :, position]
             state = decay * state + (step[:, k, :, position] * u_t)[..., None] * B_t
             visited.append((state * C_t).sum(-1) + D[k] * u_t)
-        output = output.index_add(2, orders[k], torch.stack(visited, dim=2))
+        output = output.index_add(2, positions[k], torch.stack(visited, dim=2))
         last_states.append(state)
     return output, torch.stack(last_states, dim=1)

@@ -1,9 +1,9 @@
-"""The scan in plain torch, parallel in two levels: it runs on every device that torch knows.
+"""The scan in plain torch, parallel on two levels. It runs on every device that torch knows.
 
-A direction's visits are cut into about sqrt(L) chunks of about sqrt(L) steps. All chunks take their steps together, first
-from a zero state to learn what each adds, then, once the chunks' states have been carried from one to the next, from the
-state they really start with. Every factor is exp(A * sum of deltas), never a quotient of two: for A <= 0 no product exceeds
-one, so nothing over- or underflows that should not. Only the chunks' first states are kept for the backward pass.
+A direction is cut into about sqrt(L) chunks of about sqrt(L) steps. All chunks take their steps together: first from a zero
+state, to learn what each one adds; then, after the states have been carried from chunk to chunk, from the true first state.
+Every factor is exp(A * sum of deltas), never a quotient of two. For A <= 0 no product exceeds one, so nothing overflows or
+underflows that should not. Only the chunks' first states are kept for the backward pass.
 """
 
 import math
@@ -14,34 +14,26 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from nnunet_mamba.ops.engines import ScanInputs, Sizes
+
 # States of one block of channels that the backward pass keeps at a time: 64 MiB in float32.
 STATES_AT_A_TIME = 2**24
 
 
-def checkpoint_shape(batch: int, directions: int, channels: int, states: int, length: int) -> tuple[int, ...]:
-    """Shape of what `scan_forward` keeps for `scan_backward`: the state that each chunk starts with."""
-    return batch, directions, channels, states, _chunks(length)[1]
+def checkpoint_shape(sizes: Sizes) -> tuple[int, ...]:
+    """The first state of each chunk."""
+    return sizes.batch, sizes.directions, sizes.channels, sizes.states, _chunks(sizes.length)[1]
 
 
-def scan_forward(
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor,
-    delta_bias: Tensor,
-    orders: Tensor,
-    delta_softplus: bool,
-    keep: bool = True,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Shapes as in `reference.scan`; returns the output, the last states and the chunks' first states to `keep`."""
-    batch, channels, length = u.shape
-    directions, _, states = A.shape
+def scan_forward(inputs: ScanInputs, delta_softplus: bool, keep: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """See ScanEngine. The checkpoints are the chunks' first states."""
+    sizes = inputs.sizes
+    batch, directions, channels, _, states, _ = sizes
+    u, C, D = inputs.u, inputs.C, inputs.D
     output = torch.zeros_like(u)
     last_state = u.new_empty(batch, directions, channels, states)
-    starts = u.new_empty(checkpoint_shape(batch, directions, channels, states, length) if keep else 0)
-    for walk in _walks(u, delta, A, B, C, delta_bias, orders, delta_softplus):
+    starts = u.new_empty(checkpoint_shape(sizes) if keep else 0)
+    for walk in _walks(inputs, delta_softplus):
         k, c = walk.direction, walk.channels
         state = u.new_zeros(batch, c.stop - c.start, states, walk.chunks)
         elapsed = u.new_zeros(batch, c.stop - c.start, 1, walk.chunks)
@@ -63,30 +55,20 @@ def scan_forward(
     return output, last_state, starts
 
 
-def exportable_scan(
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor,
-    delta_bias: Tensor,
-    orders: Tensor,
-    delta_softplus: bool,
-) -> tuple[Tensor, Tensor]:
-    """The same in some hundred operators that every exporter knows, without a loop over steps: for ONNX.
+def exportable_scan(inputs: ScanInputs, delta_softplus: bool) -> tuple[Tensor, Tensor]:
+    """Output and last states in about a hundred operators that every exporter knows, without a loop over steps: for ONNX.
 
-    Each state reaches back over 1, 2, 4, ... steps in turn (Hillis and Steele 1986), again through decays alone. All states of
-    the sequence are in memory at once, which a file for prediction can bear and training could not.
+    Each state reaches back over 1, 2, 4, ... steps in turn (Hillis and Steele 1986), again through decays only. All states of
+    the sequence are in memory at once: fine for prediction, too much for training.
     """
+    u, delta, A, B, C, D, delta_bias, positions, steps = inputs
     share = u.shape[1] // B.shape[2]
-    visits = orders[None, :, None]
+    visits = positions[None, :, None]
     step = (delta + delta_bias[..., None]).gather(3, visits.expand_as(delta))
     step = softplus(step) if delta_softplus else step
     visited_u = u[:, None].expand_as(delta).gather(3, visits.expand_as(delta))
-    B, C = (
-        x.gather(4, visits[:, :, None].expand_as(x)).repeat_interleave(share, dim=2) for x in (B, C)
-    )  # (B, K, C, N, L)
+    by_channel = visits[:, :, None].expand_as(B)
+    B, C = (x.gather(4, by_channel).repeat_interleave(share, dim=2) for x in (B, C))  # (B, K, C, N, L)
     decay = torch.exp(step[:, :, :, None] * A[..., None])
     state = (step * visited_u)[:, :, :, None] * B
     reach = 1
@@ -96,30 +78,20 @@ def exportable_scan(
         decay = torch.cat([decay[..., :reach], decay[..., reach:] * decay[..., :-reach]], dim=-1)
         reach *= 2
     y = (state * C).sum(3) + D[..., None] * visited_u
-    places = orders.argsort(dim=1)[None, :, None]
-    return y.gather(3, places.expand_as(y)).sum(1), state[..., -1]
+    return y.gather(3, steps[None, :, None].expand_as(y)).sum(1), state[..., -1]
 
 
 def scan_backward(
-    grad_output: Tensor,
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor,
-    delta_bias: Tensor,
-    orders: Tensor,
-    delta_softplus: bool,
-    starts: Tensor,
+    grad_output: Tensor, inputs: ScanInputs, delta_softplus: bool, checkpoints: Tensor
 ) -> tuple[Tensor, ...]:
-    """Gradients to u, delta, A, B, C, D and delta_bias; the states inside a chunk are computed again."""
+    """See ScanEngine. The states inside a chunk are computed again."""
+    u, delta, A, B, C, D, delta_bias, _, _ = inputs
     du, ddelta, dA, dB, dC = (torch.zeros_like(x) for x in (u, delta, A, B, C))
     dD, dbias = torch.zeros_like(D), torch.zeros_like(delta_bias)
-    for walk in _walks(u, delta, A, B, C, delta_bias, orders, delta_softplus):
+    for walk in _walks(inputs, delta_softplus):
         k, c, g = walk.direction, walk.channels, walk.group
         before, decays = [], []
-        state = starts[:, k, c].clone()
+        state = checkpoints[:, k, c].clone()
         since_start = torch.ones_like(state)
         adjoint = torch.zeros_like(state)
         for t in range(walk.steps):
@@ -158,14 +130,9 @@ def scan_backward(
 
 @dataclass
 class _Walk:
-    """One block of channels along one direction: reads what step t of every chunk needs, through the order."""
+    """One block of channels along one direction: reads what step t of every chunk needs."""
 
-    u: Tensor
-    delta: Tensor
-    A: Tensor  # (C, N, 1)
-    B: Tensor
-    delta_bias: Tensor
-    order: Tensor
+    inputs: ScanInputs
     delta_softplus: bool
     direction: int
     group: int
@@ -173,8 +140,12 @@ class _Walk:
     steps: int
     chunks: int
 
+    def __post_init__(self):
+        self.A = self.inputs.A[self.direction, self.channels, :, None]  # (C, N, 1)
+        self.order = self.inputs.positions[self.direction]
+
     def positions(self, t: int) -> Tensor:
-        """Where step t of every chunk is; the last chunk may have ended before."""
+        """Where step t of every chunk is. The last chunk may be shorter."""
         return self.order[t :: self.steps]
 
     def gather(self, tensor: Tensor, positions: Tensor) -> Tensor:
@@ -183,9 +154,9 @@ class _Walk:
 
     def read(self, positions: Tensor) -> tuple[Tensor, Tensor, Tensor | float]:
         """delta after its softplus, u, and the softplus's slope at `positions`: (B, C, chunks)."""
-        raw = self.delta[:, self.direction, self.channels].index_select(2, positions)
-        raw = raw + self.delta_bias[self.direction, self.channels, None]
-        u_t = self.u[:, self.channels].index_select(2, positions)
+        raw = self.inputs.delta[:, self.direction, self.channels].index_select(2, positions)
+        raw = raw + self.inputs.delta_bias[self.direction, self.channels, None]
+        u_t = self.inputs.u[:, self.channels].index_select(2, positions)
         return (softplus(raw), u_t, torch.sigmoid(raw)) if self.delta_softplus else (raw, u_t, 1.0)
 
     def step(self, t: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -193,34 +164,31 @@ class _Walk:
         positions = self.positions(t)
         delta_t, self.u_t, _ = self.read(positions)
         self.delta_t = delta_t[:, :, None]
-        drive = (delta_t * self.u_t)[:, :, None] * self.gather(self.B, positions)
+        drive = (delta_t * self.u_t)[:, :, None] * self.gather(self.inputs.B, positions)
         return torch.exp(self.delta_t * self.A), drive, positions
 
 
-def _walks(u, delta, A, B, C, delta_bias, orders, delta_softplus) -> Iterator[_Walk]:
-    batch, channels, length = u.shape
-    directions, groups, states = B.shape[1:4]
+def _walks(inputs: ScanInputs, delta_softplus: bool) -> Iterator[_Walk]:
+    batch, directions, channels, groups, states, length = inputs.sizes
     steps, chunks = _chunks(length)
     share = channels // groups
     block = max(1, min(share, STATES_AT_A_TIME // (batch * states * length)))
     for direction in range(directions):
-        for first in range(0, channels, share):
-            for start in range(first, first + share, block):
-                part = slice(start, min(start + block, first + share))
-                yield _Walk(
-                    u, delta, A[direction, part, :, None], B, delta_bias, orders[direction], delta_softplus,
-                    direction, first // share, part, steps, chunks,
-                )  # fmt: skip
+        for group in range(groups):
+            stop = (group + 1) * share
+            for start in range(group * share, stop, block):
+                part = slice(start, min(start + block, stop))
+                yield _Walk(inputs, delta_softplus, direction, group, part, steps, chunks)
 
 
 def _chunks(length: int) -> tuple[int, int]:
-    """Steps in a chunk and number of chunks."""
+    """Steps per chunk and number of chunks."""
     steps = max(1, math.isqrt(length))
     return steps, -(-length // steps)
 
 
 def _carry_forward(added: Tensor, carry: Tensor) -> tuple[Tensor, Tensor]:
-    """From what each chunk adds to a zero state and how it decays a state, the state each chunk starts with, and the last."""
+    """The first state of each chunk and the last state of all, from what a chunk adds to a zero state and how it decays one."""
     starts = torch.empty_like(added)
     state = torch.zeros_like(added[..., 0])
     for chunk in range(added.shape[-1]):
@@ -230,7 +198,7 @@ def _carry_forward(added: Tensor, carry: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _carry_backward(added: Tensor, carry: Tensor) -> Tensor:
-    """The same against the time: the gradient that arrives at each chunk's last state from the chunks behind it."""
+    """The same backwards in time: the gradient that reaches each chunk's last state from the chunks after it."""
     arriving = torch.empty_like(added)
     state = torch.zeros_like(added[..., 0])
     for chunk in reversed(range(added.shape[-1])):

@@ -1,12 +1,13 @@
-"""The GPU engine: Triton kernels that walk chunks of an order in parallel, so that one long sequence fills a GPU as well.
+"""The GPU engine: Triton kernels that walk the chunks of an order in parallel, so that one long sequence fills a GPU, too.
 
-Three passes each way: what every chunk adds to a zero state, a scan over chunks for the state that each starts with, and the
-chunks again from there. A program holds some channels and all their states of one chunk, in registers; nothing is multiplied by
-more than a decay. Directions and blocks of channels write to buffers of their own, which are summed afterwards: no atomics, the
-same bits every time.
+Three passes each way: what each chunk adds to a zero state, a scan over chunks for their first states, and the chunks again
+from there. A program holds some channels and all their states of one chunk in registers. Nothing is multiplied by more than a
+decay. Directions and blocks of channels write to buffers of their own, which are summed afterwards: no atomics, and the same
+bits every time.
 """
 
 import logging
+from contextlib import nullcontext
 from functools import cache
 
 import torch
@@ -14,92 +15,75 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from nnunet_mamba.ops.engines import ScanInputs, Sizes
+
 logger = logging.getLogger("nnunet_mamba")
 
 CHUNK = 16  # steps whose states the backward keeps in registers
-TILE = 128  # channels times states of a program: a warp of four each
+TILE = 128  # channels times states of a program, four per thread of a warp
 CHUNKS_AT_A_TIME = 64  # in the scan over chunks
 
 
-def checkpoint_shape(batch: int, directions: int, channels: int, states: int, length: int) -> tuple[int, ...]:
-    """The state that every chunk starts with."""
-    return batch, directions, channels, states, triton.cdiv(length, CHUNK)
+def checkpoint_shape(sizes: Sizes) -> tuple[int, ...]:
+    """The first state of each chunk."""
+    return sizes.batch, sizes.directions, sizes.channels, sizes.states, triton.cdiv(sizes.length, CHUNK)
 
 
-def scan_forward(
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor,
-    delta_bias: Tensor,
-    orders: Tensor,
-    delta_softplus: bool,
-    keep: bool = True,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Shapes as in reference.py, float32 and contiguous; returns output, last states and the chunks' first states to `keep`."""
+def scan_forward(inputs: ScanInputs, delta_softplus: bool, keep: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """See ScanEngine. The checkpoints are the chunks' first states."""
     _announce()
-    sizes = _Sizes(u, A, B, delta_softplus)
-    added, elapsed = sizes.empty_added(u), sizes.empty_elapsed(u)
-    steering = delta, A, B, C, D, delta_bias, orders
+    u, *steering, _ = inputs
+    launch = _Launch(inputs.sizes, delta_softplus)
+    added, elapsed = launch.empty_added(u), launch.empty_elapsed(u)
     with _on(u):
-        _add_up[sizes.grid](u, *steering, added, elapsed, **sizes.constants)
-        starts, last_state = sizes.carry(added, elapsed, A, reverse=False)
-        y = torch.empty_like(delta)
-        _outputs[sizes.grid](u, *steering, starts, y, **sizes.constants)
+        _add_up[launch.grid](u, *steering, added, elapsed, **launch.constants)
+        starts, last_state = launch.carry(added, elapsed, inputs.A, reverse=False)
+        y = torch.empty_like(inputs.delta)
+        _outputs[launch.grid](u, *steering, starts, y, **launch.constants)
     return y.sum(1), last_state, starts if keep else starts.new_empty(0)
 
 
 def scan_backward(
-    grad_output: Tensor,
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor,
-    delta_bias: Tensor,
-    orders: Tensor,
-    delta_softplus: bool,
-    starts: Tensor,
+    grad_output: Tensor, inputs: ScanInputs, delta_softplus: bool, checkpoints: Tensor
 ) -> tuple[Tensor, ...]:
-    """Gradients to u, delta, A, B, C, D and delta_bias; the states inside a chunk are computed again."""
-    sizes = _Sizes(u, A, B, delta_softplus)
-    added, elapsed = sizes.empty_added(u), sizes.empty_elapsed(u)
-    steering = delta, A, B, C, D, delta_bias, orders
+    """See ScanEngine. The states inside a chunk are computed again."""
+    u, *steering, _ = inputs
+    launch = _Launch(inputs.sizes, delta_softplus)
+    added, elapsed = launch.empty_added(u), launch.empty_elapsed(u)
     with _on(u):
-        _add_up_adjoints[sizes.grid](grad_output, *steering, added, elapsed, **sizes.constants)
-        arriving, _ = sizes.carry(added, elapsed, A, reverse=True)
+        _add_up_adjoints[launch.grid](grad_output, *steering, added, elapsed, **launch.constants)
+        arriving, _ = launch.carry(added, elapsed, inputs.A, reverse=True)
         del added, elapsed
-        du, ddelta, dA = torch.empty_like(delta), torch.empty_like(delta), torch.empty_like(starts)
-        dB, dC = (B.new_empty(sizes.blocks, *B.shape) for _ in range(2))
-        _gradients[sizes.grid](grad_output, u, *steering, starts, arriving, du, ddelta, dA, dB, dC, **sizes.constants)
-    dD = (grad_output * u).sum((0, 2)).expand_as(D).contiguous()
+        du, ddelta = torch.empty_like(inputs.delta), torch.empty_like(inputs.delta)
+        dA = torch.empty_like(checkpoints)
+        dB, dC = (inputs.B.new_empty(launch.blocks, *inputs.B.shape) for _ in range(2))
+        states, gradients = (checkpoints, arriving), (du, ddelta, dA, dB, dC)
+        _gradients[launch.grid](grad_output, u, *steering, *states, *gradients, **launch.constants)
+    dD = (grad_output * u).sum((0, 2)).expand_as(inputs.D).contiguous()
     return du.sum(1), ddelta, dA.sum((0, 4)), dB.sum(0), dC.sum(0), dD, ddelta.sum((0, 3))
 
 
 @cache
 def _announce() -> None:
-    logger.info("Triton compiles the scan's kernels at their first call (some ten seconds, once: cached on disk) ...")
+    logger.info("Triton compiles the scan's kernels at their first call (about ten seconds, once: cached on disk) ...")
 
 
-class _Sizes:
-    """Sizes of one scan, and how its kernels are launched."""
+class _Launch:
+    """How the kernels of one scan are launched."""
 
-    def __init__(self, u: Tensor, A: Tensor, B: Tensor, delta_softplus: bool):
-        self.batch, channels, length = u.shape
-        self.directions, groups, states = B.shape[1:4]
+    def __init__(self, sizes: Sizes, delta_softplus: bool):
+        batch, directions, channels, groups, states, length = sizes
         self.chunks = triton.cdiv(length, CHUNK)
         block_n = triton.next_power_of_2(states)
         block_c = min(triton.next_power_of_2(channels // groups), max(1, TILE // block_n))
         self.blocks = triton.cdiv(channels // groups, block_c)
-        self.grid = (self.batch * self.directions * groups * self.blocks * self.chunks,)
-        self.rows = (self.batch * self.directions * channels,)
-        self.state_shape = (self.batch, self.directions, channels, states)
+        self.grid = (batch * directions * groups * self.blocks * self.chunks,)
+        self.rows = (batch * directions * channels,)
+        self.state_shape = (batch, directions, channels, states)
         self.constants = {
-            "batch": self.batch, "directions": self.directions, "channels": channels, "groups": groups, "length": length,
-            "STATES": states, "CHUNK": CHUNK, "BLOCK_C": block_c, "BLOCK_N": block_n, "SOFTPLUS": delta_softplus, "num_warps": 1,
+            "batch": batch, "directions": directions, "channels": channels, "groups": groups, "length": length,
+            "STATES": states, "CHUNK": CHUNK, "BLOCK_C": block_c, "BLOCK_N": block_n, "SOFTPLUS": delta_softplus,
+            "num_warps": 1,
         }  # fmt: skip
 
     def empty_added(self, like: Tensor) -> Tensor:
@@ -109,26 +93,24 @@ class _Sizes:
         return like.new_empty(*self.state_shape[:3], self.chunks)
 
     def carry(self, added: Tensor, elapsed: Tensor, A: Tensor, reverse: bool) -> tuple[Tensor, Tensor]:
-        """From what each chunk adds and how long it takes: the state each starts with, and the one after the last."""
+        """The first state of each chunk and the last state of all, from what each chunk adds and how long it takes."""
         starts, last = torch.empty_like(added), added.new_empty(self.state_shape)
         block_j = min(CHUNKS_AT_A_TIME, triton.next_power_of_2(self.chunks))
         _carry[self.rows](
-            added, elapsed, A, starts, last, self.directions, self.state_shape[2], self.chunks,
+            added, elapsed, A, starts, last, *self.state_shape[1:3], self.chunks,
             STATES=self.state_shape[3], BLOCK_J=block_j, BLOCK_N=self.constants["BLOCK_N"], REVERSE=reverse,
         )  # fmt: skip
         return starts, last
 
 
 def _on(tensor: Tensor):
-    """Kernels run on the current device, which need not be the tensors'."""
-    return (
-        torch.cuda.device(tensor.device) if tensor.is_cuda else torch.inference_mode(torch.is_inference_mode_enabled())
-    )
+    """Make the tensor's device the current one, where kernels run. Triton's interpreter runs on a CPU, where nothing is to do."""
+    return torch.cuda.device(tensor.device) if tensor.is_cuda else nullcontext()
 
 
 @triton.jit
 def _place(directions, channels, groups, length, STATES: tl.constexpr, CHUNK: tl.constexpr, BLOCK_C: tl.constexpr):
-    """This program's first step, entry (batch and direction), group entry, block, direction, channels, and which are real."""
+    """This program's chunk, entry (batch and direction), entry and group, block, direction, channels, and which of them exist."""
     program = tl.program_id(0)
     chunks = tl.cdiv(length, CHUNK)
     share = channels // groups
@@ -143,11 +125,11 @@ def _place(directions, channels, groups, length, STATES: tl.constexpr, CHUNK: tl
 
 @triton.jit
 def _step_size(raw, SOFTPLUS: tl.constexpr):
-    """The step size and its derivative to `raw`."""
+    """The step size and its derivative with respect to `raw`."""
     if SOFTPLUS:
         power = tl.exp(-tl.abs(raw))
         plus_one = 1.0 + power
-        # Kahan's log(1 + x): the rounding of 1 + x cancels, so that small steps keep their digits.
+        # Kahan's log(1 + x): the rounding of 1 + x cancels out, so small steps keep their digits.
         logarithm = tl.where(
             plus_one == 1.0, power, power * tl.log(plus_one) / tl.where(plus_one == 1.0, 1.0, plus_one - 1.0)
         )
@@ -157,7 +139,7 @@ def _step_size(raw, SOFTPLUS: tl.constexpr):
 
 @triton.jit
 def _rows(pointer, rows, position, real):
-    """One value of each row at `position`; rows are `length` apart already."""
+    """The value of each row at `position`."""
     return tl.load(pointer + rows + position, mask=real, other=0.0)
 
 
@@ -203,7 +185,7 @@ def _carry(
     added, elapsed, A, starts, last, directions, channels, chunks,
     STATES: tl.constexpr, BLOCK_J: tl.constexpr, BLOCK_N: tl.constexpr, REVERSE: tl.constexpr,
 ):  # fmt: skip
-    """For one channel of one entry: the state before every chunk (after it, with REVERSE), and the last one."""
+    """For one channel of one entry: the state before each chunk (with REVERSE: after it), and the last one."""
     row = tl.program_id(0).to(tl.int64)
     k = (row // channels) % directions
     n = tl.arange(0, BLOCK_N)
@@ -233,7 +215,7 @@ def _outputs(
     batch, directions, channels, groups, length,
     STATES: tl.constexpr, CHUNK: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_N: tl.constexpr, SOFTPLUS: tl.constexpr,
 ):  # fmt: skip
-    """Every direction's output (B, K, C, L), in spatial order."""
+    """The output of each direction (B, K, C, L), in spatial order."""
     chunk, entry, steered, block, k, channel, real = _place(
         directions, channels, groups, length, STATES, CHUNK, BLOCK_C
     )
@@ -263,7 +245,7 @@ def _add_up_adjoints(
     batch, directions, channels, groups, length,
     STATES: tl.constexpr, CHUNK: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_N: tl.constexpr, SOFTPLUS: tl.constexpr,
 ):  # fmt: skip
-    """The gradient to the state before each chunk that comes from the chunk's own outputs, and the sum of its step sizes."""
+    """For the state before each chunk: its gradient from the chunk's own outputs. And the sum of the chunk's step sizes."""
     chunk, entry, steered, block, k, channel, real = _place(
         directions, channels, groups, length, STATES, CHUNK, BLOCK_C
     )
@@ -317,14 +299,14 @@ def _gradients(
     rate_gradient = tl.zeros((BLOCK_C, BLOCK_N), tl.float32)
     ends = tl.full((BLOCK_C,), length, tl.int32)
     before = ()
-    for i in tl.static_range(CHUNK):  # steps behind the end of the sequence have size zero: they change nothing
+    for i in tl.static_range(CHUNK):  # steps after the end of the sequence have size zero and change nothing
         t = chunk * CHUNK + i
         live = t < ends
         position = tl.load(orders + k * length + t, mask=t < length, other=0)
         step, _ = _step_size(_rows(delta, delta_rows, position, real & live) + bias, SOFTPLUS)
         step = tl.where(live, step, 0.0)
         drive = step * _rows(u, u_rows, position, real)
-        before = (*before, state)
+        before = before + (state,)  # noqa: RUF005 - Triton knows no (*before, state)
         state = tl.exp(step[:, None] * rate) * state + drive[:, None] * _rows(B, B_rows, position, n < STATES)[None, :]
     for back in tl.static_range(CHUNK):
         t = chunk * CHUNK + CHUNK - 1 - back

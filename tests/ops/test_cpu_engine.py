@@ -6,14 +6,17 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier, get_ident, main_thread
 
+import numpy as np
 import pytest
 import torch
 
 pytest.importorskip("numba")
 
 from helpers.scan_definition import definition
-from nnunet_mamba.ops import cpu
+from nnunet_mamba.ops import ScanOrders, _cpu_scratch, cpu
+from nnunet_mamba.ops.engines import ScanInputs
 
+LAYOUT = _cpu_scratch.forward_layout(rows=64, states=5, blocks=3)
 GRADIENTS = ("u", "delta", "A", "B", "C", "D", "delta_bias")
 
 
@@ -32,9 +35,9 @@ ORDERS = {
 }
 
 
-def arguments(batch, directions, channels, groups, states, length, orders=("random",)) -> list[torch.Tensor]:
+def scan_inputs(batch, directions, channels, groups, states, length, orders=("random",)) -> ScanInputs:
     torch.manual_seed(0)
-    return [
+    tensors = [
         torch.randn(batch, channels, length),
         torch.randn(batch, directions, channels, length) - 2,
         -torch.rand(directions, channels, states) * 4 - 0.1,
@@ -42,8 +45,17 @@ def arguments(batch, directions, channels, groups, states, length, orders=("rand
         torch.randn(batch, directions, groups, states, length),
         torch.randn(directions, channels),
         torch.randn(directions, channels),
-        torch.stack([ORDERS[orders[k % len(orders)]](length) for k in range(directions)]),
     ]
+    walks = ScanOrders(torch.stack([ORDERS[orders[k % len(orders)]](length) for k in range(directions)]))
+    return ScanInputs(*tensors, walks.positions, walks.steps)
+
+
+def filled(inputs: ScanInputs, **values: float) -> ScanInputs:
+    return inputs._replace(**{name: torch.full_like(getattr(inputs, name), value) for name, value in values.items()})
+
+
+def output(inputs: ScanInputs) -> torch.Tensor:
+    return cpu.scan_forward(inputs, True, keep=False)[0]
 
 
 def assert_close(name: str, got: torch.Tensor, wanted: torch.Tensor, tolerance: float) -> None:
@@ -52,16 +64,15 @@ def assert_close(name: str, got: torch.Tensor, wanted: torch.Tensor, tolerance: 
     assert error <= tolerance, f"{name}: relative error {error:.1e}"
 
 
-def compare(tensors: list[torch.Tensor], softplus: bool = True) -> None:
-    *inputs, orders = tensors
-    exact = [x.double().requires_grad_() for x in inputs]
-    wanted, wanted_state = definition(*exact, orders, softplus)
-    grad = torch.randn_like(inputs[0])
+def compare(inputs: ScanInputs, softplus: bool = True) -> None:
+    *tensors, positions, steps = inputs
+    exact = [x.double().requires_grad_() for x in tensors]
+    wanted, wanted_state = definition(ScanInputs(*exact, positions, steps), softplus)
+    grad = torch.randn_like(inputs.u)
     wanted_grads = torch.autograd.grad(wanted, exact, grad.double())
-    y, state, checkpoints = cpu.scan_forward(*inputs, orders, softplus)
-    grads = cpu.scan_backward(grad, *inputs, orders, softplus, checkpoints)
-    directions, channels, states = inputs[2].shape
-    assert checkpoints.shape == cpu.checkpoint_shape(len(y), directions, channels, states, y.shape[2])
+    y, state, checkpoints = cpu.scan_forward(inputs, softplus, keep=True)
+    grads = cpu.scan_backward(grad, inputs, softplus, checkpoints)
+    assert checkpoints.shape == cpu.checkpoint_shape(inputs.sizes)
     assert_close("y", y, wanted.detach(), 1e-5)
     assert_close("last state", state, wanted_state.detach(), 1e-5)
     for name, got, exactly in zip(GRADIENTS, grads, wanted_grads, strict=True):
@@ -86,19 +97,19 @@ def compare(tensors: list[torch.Tensor], softplus: bool = True) -> None:
     ],
 )
 def test_engine_equals_the_definition(batch, directions, channels, groups, states, length, orders, softplus):
-    tensors = arguments(batch, directions, channels, groups, states, length, orders)
+    inputs = scan_inputs(batch, directions, channels, groups, states, length, orders)
     if not softplus:
-        tensors[1], tensors[6] = tensors[1].abs(), tensors[6].abs()
-    compare(tensors, softplus)
+        inputs = inputs._replace(delta=inputs.delta.abs(), delta_bias=inputs.delta_bias.abs())
+    compare(inputs, softplus)
 
 
 @pytest.fixture(params=["torch's threads", "Python's threads"])
 def team(request, monkeypatch):
-    """Whose threads share the work: after a fork, and where torch's OpenMP cannot be reached, Python's."""
+    """Whose threads share the work. After a fork, or if torch's OpenMP cannot be reached, they are Python's."""
     if request.param == "Python's threads":
         monkeypatch.setattr(cpu, "_forked", True)
     elif cpu._openmp() is None:
-        pytest.skip("torch has another OpenMP than GNU's here, or none")
+        pytest.skip("torch has no OpenMP here, or not GNU's")
 
 
 @pytest.fixture
@@ -112,23 +123,23 @@ def three_threads():
 @pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize("batch, channels", [(1, 16), (1, 40), (2, 16), (3, 16)])
 def test_threads_agree(batch, channels, threads, team, three_threads):
-    tensors = arguments(batch, 3, channels, 1, 16, 300, ("forward", "columns", "random"))
+    inputs = scan_inputs(batch, 3, channels, 1, 16, 300, ("forward", "columns", "random"))
     torch.set_num_threads(threads)
-    compare(tensors)
+    compare(inputs)
 
 
 def test_every_thread_takes_work(team, three_threads):
-    """Each waits for the two others: none of the three items is done by a thread that did another."""
+    """Each thread waits for the two others, so no thread can take two of the three items."""
     together = Barrier(3)
     scratch = []
 
     def run(item, own):
         together.wait(timeout=60)
-        scratch.append((get_ident(), own.ctypes.data, len(own)))
+        scratch.append((get_ident(), own.state.ctypes.data))
 
-    cpu._share(run, [(0,), (1,), (2,)], 100)
-    threads, places, sizes = zip(*scratch)
-    assert len(set(threads)) == len(set(places)) == 3 and min(sizes) >= 100
+    cpu._share(run, [(0,), (1,), (2,)], LAYOUT)
+    threads, addresses = zip(*scratch)
+    assert len(set(threads)) == len(set(addresses)) == 3
 
 
 def test_an_error_in_any_thread_is_raised(team, three_threads):
@@ -140,67 +151,76 @@ def test_an_error_in_any_thread_is_raised(team, three_threads):
             raise MemoryError("as a kernel might")
 
     with pytest.raises(MemoryError, match="as a kernel might"):
-        cpu._share(run, [(0,), (1,), (2,)], 100)
+        cpu._share(run, [(0,), (1,), (2,)], LAYOUT)
 
 
 def test_scans_at_the_same_time(team):
     """Two threads of a program, each with a scan of its own: they share neither scratch memory nor counters."""
-    cases = [arguments(2, 2, 24, 1, 16, length, ("forward", "columns")) for length in (300, 700)]
-    alone = [cpu.scan_forward(*tensors, True)[0] for tensors in cases]
+    cases = [scan_inputs(2, 2, 24, 1, 16, length, ("forward", "columns")) for length in (300, 700)]
+    alone = [output(inputs) for inputs in cases]
     with ThreadPoolExecutor(2) as pool:
         for _ in range(20):
-            at_once = list(pool.map(lambda tensors: cpu.scan_forward(*tensors, True)[0], cases))
+            at_once = list(pool.map(output, cases))
             assert all(torch.equal(a, b) for a, b in zip(at_once, alone))
 
 
 @pytest.mark.parametrize("delta", [1e-6, 1e-3, 1.0, 1e3])
 @pytest.mark.parametrize("A", [-1e-4, -1.0, -1e4, 0.0])
 def test_extreme_decays(delta, A):
-    tensors = arguments(1, 1, 16, 1, 4, 300)
-    tensors[1].fill_(delta)
-    tensors[2].fill_(A)
-    tensors[6].zero_()
-    compare(tensors, softplus=False)
+    compare(filled(scan_inputs(1, 1, 16, 1, 4, 300), delta=delta, A=A, delta_bias=0), softplus=False)
 
 
 def test_positive_A_grows():
-    tensors = arguments(1, 1, 16, 1, 4, 50)
-    tensors[1].fill_(0.5)
-    tensors[2].fill_(2.0)
-    tensors[6].zero_()
-    compare(tensors, softplus=False)  # up to e^50
+    compare(filled(scan_inputs(1, 1, 16, 1, 4, 50), delta=0.5, A=2, delta_bias=0), softplus=False)  # up to e^50
 
 
 @pytest.mark.parametrize("delta", [-80.0, -15.0, 0.0, 15.0, 25.0, 80.0])
 def test_softplus_keeps_its_digits(delta):
-    tensors = arguments(1, 1, 16, 1, 1, 3, ("forward",))
-    tensors[1].fill_(delta)
-    tensors[5].zero_()
-    tensors[6].zero_()
-    compare(tensors)
+    compare(filled(scan_inputs(1, 1, 16, 1, 1, 3, ("forward",)), delta=delta, D=0, delta_bias=0))
 
 
 def test_zeros_stay_zeros():
-    tensors = arguments(1, 1, 16, 1, 16, 100)
-    tensors[0].zero_()
-    y, _, checkpoints = cpu.scan_forward(*tensors, True)
-    grads = cpu.scan_backward(torch.zeros_like(y), *tensors, True, checkpoints)
+    inputs = filled(scan_inputs(1, 1, 16, 1, 16, 100), u=0)
+    y, _, checkpoints = cpu.scan_forward(inputs, True, keep=True)
+    grads = cpu.scan_backward(torch.zeros_like(y), inputs, True, checkpoints)
     assert not y.any() and not any(x.any() for x in grads)
 
 
 def test_denormals_are_back_after_a_scan():
-    cpu.scan_forward(*arguments(1, 1, 16, 1, 16, 100), True)
+    output(scan_inputs(1, 1, 16, 1, 16, 100))
     assert (torch.full((1,), 1e-20) * 1e-20).item() > 0
 
 
 @pytest.mark.parametrize("method", sorted({"fork", "spawn"} & set(multiprocessing.get_all_start_methods())))
 def test_child_processes_scan(method):
-    """As nnU-Net's workers are: forked from a process whose threads have scanned before, or spawned."""
-    inputs = (*arguments(2, 2, 16, 1, 16, 100), True)
-    wanted = cpu.scan_forward(*inputs)[0]
+    """Like nnU-Net's workers: forked from a process whose threads have scanned before, or spawned."""
+    inputs = scan_inputs(2, 2, 16, 1, 16, 100)
+    wanted = output(inputs)
     with multiprocessing.get_context(method).Pool(1) as pool:
-        got = pool.apply_async(cpu.scan_forward, inputs).get(timeout=120)[0]
+        got = pool.apply_async(cpu.scan_forward, (inputs, True, True)).get(timeout=120)[0]
     assert torch.equal(got, wanted)
+
+
+@pytest.mark.parametrize("start", range(4))
+@pytest.mark.parametrize("layout", [LAYOUT, _cpu_scratch.backward_layout(rows=64, states=5, blocks=3)])
+def test_scratch_arrays_are_apart_aligned_and_as_long_as_the_layout_says(layout, start):
+    total = _cpu_scratch.total(layout)
+    memory = np.zeros(total + start, np.float32)[start:]
+    scratch = _cpu_scratch.carve(memory, layout)
+    for i, array in enumerate(scratch):
+        assert len(array) == layout[i] and array.ctypes.data % 64 == 0
+        assert not array.any()  # no array before has written here
+        array[:] = i + 1
+    assert np.count_nonzero(memory) == sum(layout)
+
+
+@pytest.mark.parametrize("layout", [LAYOUT, _cpu_scratch.backward_layout(rows=64, states=5, blocks=3)])
+def test_scratch_memory_that_is_too_short_is_refused(layout):
+    fits = sum(_cpu_scratch.round_up(size, 16) for size in layout)
+    with pytest.raises(
+        ValueError, match=f"scratch memory: got {fits - 1} float32, wanted {_cpu_scratch.total(layout)}"
+    ):
+        _cpu_scratch.carve(np.zeros(fits - 1, np.float32), layout)
 
 
 def test_import_is_light():

@@ -1,5 +1,6 @@
-"""What the GPU engines do around their kernels, as far as a machine without a GPU can tell."""
+"""What the GPU engines do around their kernels, tested without a GPU."""
 
+import inspect
 import os
 import subprocess
 import sys
@@ -9,7 +10,8 @@ import pytest
 import torch
 
 from helpers.scan_definition import definition
-from nnunet_mamba.ops import contest, reference, scan
+from nnunet_mamba.ops import ScanOrders, contest, engines, reference, scan
+from nnunet_mamba.ops.engines import ScanInputs
 
 KERNELS = ("_add_up", "_carry", "_outputs", "_add_up_adjoints", "_gradients")
 COMPILE = """
@@ -31,7 +33,7 @@ for capability in (80, 90):
 
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_triton_kernels_compile_for_gpus(kernel, tmp_path):
-    """The interpreter takes more than the compiler does. A chunk of 4 steps, unrolled, stands for one of 16."""
+    """The interpreter accepts more than the compiler. An unrolled chunk of 4 steps stands for one of 16."""
     pytest.importorskip("triton")
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     command = [sys.executable, "-c", COMPILE, kernel]
@@ -39,17 +41,18 @@ def test_triton_kernels_compile_for_gpus(kernel, tmp_path):
         command, env=environment | {"TRITON_CACHE_DIR": str(tmp_path)}, capture_output=True, text=True
     )
     if "cannot find" in done.stderr.lower() and "ptxas" in done.stderr.lower():
-        pytest.skip("this Triton brings no assembler")
+        pytest.skip("this Triton has no assembler")
     assert done.returncode == 0, done.stderr[-2000:]
 
 
 def fake_cuda_kernel() -> types.ModuleType:
-    """mamba-ssm's compiled module, its signatures over the definition: sequences come in visiting order."""
+    """The definition under the signatures of mamba-ssm's compiled module. Sequences come in visiting order."""
     module = types.ModuleType("selective_scan_cuda")
 
     def compute(u, delta, A, B, C, D, bias, softplus):
         order = torch.arange(u.shape[2])[None]
-        y, state = definition(u, delta[:, None], A[None], B[:, None], C[:, None], D[None], bias[None], order, softplus)
+        tensors = u, delta[:, None], A[None], B[:, None], C[:, None], D[None], bias[None]
+        y, state = definition(ScanInputs(*tensors, order, order), softplus)
         return y, state[:, 0]
 
     def fwd(u, delta, A, B, C, D, z, bias, softplus):
@@ -92,50 +95,50 @@ def test_mamba_ssm_is_fed_in_visiting_order(mamba_ssm_engine, groups):
         torch.randn(directions, channels),
         torch.randn(directions, channels),
     ]
-    orders = torch.stack([torch.randperm(length) for _ in range(directions)])
+    orders = ScanOrders(torch.stack([torch.randperm(length) for _ in range(directions)]))
     leaves = [x.requires_grad_() for x in leaves]
-    wanted, wanted_state = reference.scan(*leaves, orders, True)
+    inputs = ScanInputs(*leaves, orders.positions, orders.steps)
+    wanted, wanted_state = reference.scan(inputs, True)
     cotangent = torch.randn_like(wanted)
     wanted_grads = torch.autograd.grad(wanted, leaves, cotangent)
     with torch.no_grad():
-        got, state, checkpoints = mamba_ssm_engine.scan_forward(*leaves, orders, True)
-        grads = mamba_ssm_engine.scan_backward(cotangent, *leaves, orders, True, checkpoints)
-    assert tuple(checkpoints.shape) == mamba_ssm_engine.checkpoint_shape(2, directions, channels, states, length)
+        got, state, checkpoints = mamba_ssm_engine.scan_forward(inputs, True, keep=True)
+        grads = mamba_ssm_engine.scan_backward(cotangent, inputs, True, checkpoints)
+    assert tuple(checkpoints.shape) == mamba_ssm_engine.checkpoint_shape(inputs.sizes)
     torch.testing.assert_close((got, state, grads), (wanted, wanted_state, wanted_grads), atol=1e-5, rtol=1e-4)
-
-
-TRITON, MAMBA_SSM = (scan.ENGINES[name].module for name in ("triton", "mamba_ssm"))
 
 
 @pytest.mark.parametrize(
     ("installed", "working", "winner", "wanted"),
     [
         ((), (), None, "torch"),
-        (("triton",), (TRITON,), None, "triton"),
+        (("triton",), ("triton",), None, "triton"),
         (("triton",), (), None, "torch"),
-        (("triton", "selective_scan_cuda"), (TRITON,), None, "triton"),
-        (("triton", "selective_scan_cuda"), (MAMBA_SSM,), None, "mamba_ssm"),
-        (("triton", "selective_scan_cuda"), (TRITON, MAMBA_SSM), TRITON, "triton"),
-        (("triton", "selective_scan_cuda"), (TRITON, MAMBA_SSM), MAMBA_SSM, "mamba_ssm"),
+        (("triton", "selective_scan_cuda"), ("triton",), None, "triton"),
+        (("triton", "selective_scan_cuda"), ("mamba_ssm",), None, "mamba_ssm"),
+        (("triton", "selective_scan_cuda"), ("triton", "mamba_ssm"), "triton", "triton"),
+        (("triton", "selective_scan_cuda"), ("triton", "mamba_ssm"), "mamba_ssm", "mamba_ssm"),
     ],
 )
 def test_the_default_on_cuda_is_the_fastest_that_works(monkeypatch, installed, working, winner, wanted):
-    monkeypatch.setattr(scan, "find_spec", lambda name: name in installed or None)
-    monkeypatch.setattr(contest, "works", lambda module: module in working)
-    monkeypatch.setattr(contest, "faster", lambda *modules: winner)
-    scan._best_on_cuda.cache_clear()
+    monkeypatch.delenv(engines.VARIABLE, raising=False)
+    monkeypatch.setattr(engines, "find_spec", lambda name: name in installed or None)
+    monkeypatch.setattr(contest, "works", lambda name: name in working)
+    monkeypatch.setattr(contest, "faster", lambda *names: winner)
+    engines._best_on_cuda.cache_clear()
     try:
-        assert scan._default("cuda", torch.float32) == wanted
-        assert scan._default("cuda", torch.float64) == "torch"
+        assert engines.engine_for("cuda", torch.float32) == wanted
+        assert engines.engine_for("cuda", torch.float64) == "torch"
     finally:
-        scan._best_on_cuda.cache_clear()
+        engines._best_on_cuda.cache_clear()
 
 
 def test_the_choice_on_cuda_breaks_no_graph(monkeypatch):
-    """It is made while torch.compile traces, if that is the first scan: by running engines, which must not be traced."""
-    monkeypatch.setattr(scan, "_default", lambda device, dtype: scan._default_on_cuda())
-    monkeypatch.setattr(scan, "find_spec", lambda name: scan.import_module("json") and None)  # what cannot be traced
-    scan._best_on_cuda.cache_clear()
+    """torch.compile may trace the first scan, when the choice is made: by running engines, which it must not trace."""
+    monkeypatch.delenv(engines.VARIABLE, raising=False)
+    monkeypatch.setattr(engines, "_default", lambda device, dtype: engines._default_on_cuda())
+    monkeypatch.setattr(engines, "find_spec", lambda name: engines.import_module("json") and None)  # cannot be traced
+    engines._best_on_cuda.cache_clear()
     u, rate, steering = torch.randn(1, 4, 6), -torch.ones(4, 2), torch.randn(1, 2, 6)
     try:
         compiled = torch.compile(scan.selective_scan, fullgraph=True, backend="aot_eager")
@@ -143,12 +146,12 @@ def test_the_choice_on_cuda_breaks_no_graph(monkeypatch):
             compiled(u, u, rate, steering, steering), scan.selective_scan(u, u, rate, steering, steering)
         )
     finally:
-        scan._best_on_cuda.cache_clear()
+        engines._best_on_cuda.cache_clear()
 
 
 @pytest.fixture
 def wrong_engine(monkeypatch):
-    """A module whose results are those of the torch engine, but for one."""
+    """An engine named "wrong": the torch engine, with its gradients changed by `spoil`."""
 
     def install(spoil):
         from nnunet_mamba.ops import torch_engine
@@ -157,6 +160,7 @@ def wrong_engine(monkeypatch):
         module.scan_forward = torch_engine.scan_forward
         module.scan_backward = lambda *arguments: spoil(*torch_engine.scan_backward(*arguments))
         monkeypatch.setitem(sys.modules, "wrong_engine", module)
+        monkeypatch.setitem(engines.ENGINES, "wrong", engines.EngineRow("wrong_engine", None, True))
         contest.works.cache_clear()
 
     return install
@@ -178,11 +182,27 @@ def refuse(*gradients):
 )
 def test_an_engine_that_is_wrong_here_is_left_out(wrong_engine, caplog, spoil, message):
     wrong_engine(spoil)
-    assert contest.works("wrong_engine", "cpu") == (message is None)
+    assert contest.works("wrong", "cpu") == (message is None)
     assert (message in caplog.text) if message else not caplog.text
 
 
 def test_the_contest_is_won_by_the_faster_engine(monkeypatch):
     monkeypatch.setattr(contest, "TYPICAL", (1, 1, 16, 16, 256))
     contest.faster.cache_clear()
-    assert contest.faster(scan.ENGINES["torch"].module, scan.ENGINES["cpu"].module, "cpu") == scan.ENGINES["cpu"].module
+    assert contest.faster("torch", "cpu", "cpu") == "cpu"
+
+
+@pytest.mark.parametrize("name", engines.ENGINES)
+def test_every_engine_has_the_functions_of_the_protocol(monkeypatch, name):
+    if name == "triton":
+        pytest.importorskip("triton")
+    if name == "mamba_ssm":
+        monkeypatch.setitem(sys.modules, "selective_scan_cuda", fake_cuda_kernel())
+        monkeypatch.delitem(sys.modules, engines.ENGINES[name].module, raising=False)
+    module = engines.load_engine(name)
+    for function in ("checkpoint_shape", "scan_forward", "scan_backward"):
+        wanted = inspect.signature(getattr(engines.ScanEngine, function))
+        _, *parameters = wanted.parameters.values()  # without self
+        assert inspect.signature(getattr(module, function)) == wanted.replace(parameters=parameters), function
+    monkeypatch.undo()
+    sys.modules.pop(engines.ENGINES["mamba_ssm"].module, None)

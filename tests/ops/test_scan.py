@@ -1,15 +1,19 @@
 """Every engine against the float64 reference: outputs, all gradients, extremes, and the front door's errors."""
 
 import math
+import pickle
+from copy import deepcopy
 from functools import lru_cache
 from importlib.util import find_spec
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 from helpers.scan_definition import definition
 from nnunet_mamba.blocks.ss2d import VSSBlock
-from nnunet_mamba.ops import cross_scan_orders, directional_scan, selective_scan, slice_scan_orders
+from nnunet_mamba.ops import ScanOrders, cross_scan_orders, directional_scan, selective_scan, slice_scan_orders
+from nnunet_mamba.ops.engines import ScanInputs
 from nnunet_mamba.ops.scan_orders import identity_order
 
 CUDA = torch.cuda.is_available()
@@ -63,7 +67,7 @@ def inputs(batch, channels, length, states, groups, seed=0):
 
 
 def leaves(tensors, dtype, engine="reference"):
-    """Copies that want a gradient, where the engine can run."""
+    """Copies that require gradients, on a device where the engine runs."""
     return {name: x.to(DEVICES.get(engine, "cpu"), dtype, copy=True).requires_grad_() for name, x in tensors.items()}
 
 
@@ -87,12 +91,22 @@ def test_selective_scan_equals_the_reference(engine, shape):
         assert relative_error(leaf.grad, wanted[name].grad) <= 1e-4, name
 
 
+def one_direction(tensors):
+    """The arguments of selective_scan, B and C with groups, as a scan's inputs."""
+    u, delta, A, B, C, D, bias = tensors
+    order = identity_order(u.shape[2], u.device)
+    maps = u, delta[:, None], A[None], B[:, None], C[:, None], D[None], bias[None]
+    return ScanInputs(*maps, order.positions, order.steps)
+
+
+def defined_output(tensors):
+    return definition(one_direction(tensors), True)[0]
+
+
 def test_the_tests_definition_is_the_reference():
     tensors = [x.requires_grad_() for x in inputs(2, 6, 20, 3, 2).values()]
     y = selective_scan(*tensors[:6], delta_bias=tensors[6], delta_softplus=True, engine="reference")
-    u, delta, A, B, C, D, bias = tensors
-    order = torch.arange(20)[None]
-    got = definition(u, delta[:, None], A[None], B[:, None], C[:, None], D[None], bias[None], order, True)[0]
+    got = defined_output(tensors)
     torch.testing.assert_close(got, y)
     cotangent = torch.randn_like(y)
     grads = (torch.autograd.grad(x, tensors, cotangent) for x in (got, y))
@@ -101,14 +115,12 @@ def test_the_tests_definition_is_the_reference():
 
 @lru_cache
 def long_scan(shape):
-    """Inputs, output, its cotangent and the gradients by the definition in float64: a minute for the longest."""
+    """Inputs, output, its cotangent and the gradients of the definition in float64. The longest takes a minute."""
     tensors = inputs(*shape)
     if not shape[4]:
         tensors |= {name: tensors[name][:, None] for name in "BC"}
     wanted = leaves(tensors, torch.float64)
-    u, delta, A, B, C, D, bias = wanted.values()
-    order = torch.arange(shape[2])[None]
-    y = definition(u, delta[:, None], A[None], B[:, None], C[:, None], D[None], bias[None], order, True)[0]
+    y = defined_output(wanted.values())
     cotangent = torch.randn_like(y)
     grads = torch.autograd.grad(y, list(wanted.values()), cotangent)
     return tensors, y.detach(), cotangent, dict(zip(wanted, grads, strict=True))
@@ -130,7 +142,8 @@ def test_long_sequences_equal_the_definition(shape, engine):
 def test_directional_scan_sums_directions_in_spatial_order(engine):
     height, width, directions, channels, states = 5, 9, 4, 6, 16
     length = height * width
-    orders = torch.cat([cross_scan_orders(height, width, torch.device("cpu"))[:3], torch.randperm(length)[None]])
+    walks = cross_scan_orders(height, width, torch.device("cpu")).positions[:3]
+    positions = torch.cat([walks, torch.randperm(length)[None]])
     tensors = {
         "u": torch.randn(2, channels, length),
         "delta": torch.randn(2, directions, channels, length),
@@ -143,7 +156,7 @@ def test_directional_scan_sums_directions_in_spatial_order(engine):
     wanted, ours = leaves(tensors, torch.float64), leaves(tensors, torch.float32, engine)
     cotangent = torch.randn(2, channels, length)
     y = torch.zeros(2, channels, length, dtype=torch.float64)
-    for k, order in enumerate(orders):  # the definition: read in order, scan, put back in place
+    for k, order in enumerate(positions):  # the definition: read in order, scan, put back in place
         walked = selective_scan(
             wanted["u"][..., order],
             wanted["delta"][:, k][..., order],
@@ -158,7 +171,7 @@ def test_directional_scan_sums_directions_in_spatial_order(engine):
         y = y.index_add(2, order, walked)
     (y * cotangent).sum().backward()
     device = ours["u"].device
-    got = directional_scan(**ours, orders=orders.to(device), engine=engine)
+    got = directional_scan(**ours, orders=ScanOrders(positions.to(device)), engine=engine)
     (got * cotangent.to(device)).sum().backward()
     assert relative_error(got, y) <= 1e-5
     for name, leaf in ours.items():
@@ -246,21 +259,18 @@ def test_without_gradients_nothing_is_kept_and_the_result_is_the_same(engine):
 
 
 def operands(tensors, engine):
-    """selective_scan's arguments as the operator wants them, but the last."""
-    u, delta, A, B, C, D, bias = tensors.values()
-    order = identity_order(u.shape[2], u.device)
-    maps = (u, delta[:, None], A[None], B[:, None], C[:, None], D[None], bias[None])
-    return *(x.contiguous() for x in maps), order, True, engine
+    """selective_scan's arguments as the operator takes them, without the last."""
+    return *(x.contiguous() for x in one_direction(tensors.values())), True, engine
 
 
 def test_cross_scan_orders_walk_rows_and_columns_and_back():
-    rows, columns, rows_back, columns_back = cross_scan_orders(2, 3, torch.device("cpu")).tolist()
+    rows, columns, rows_back, columns_back = cross_scan_orders(2, 3, torch.device("cpu")).positions.tolist()
     assert rows == [0, 1, 2, 3, 4, 5] and columns == [0, 3, 1, 4, 2, 5]
     assert rows_back == rows[::-1] and columns_back == columns[::-1]
 
 
 def test_slice_scan_orders_read_bands_of_ragged_maps():
-    horizontal, back, vertical, vertical_back = slice_scan_orders(3, 3, 2, 2, torch.device("cpu")).tolist()
+    horizontal, back, vertical, vertical_back = slice_scan_orders(3, 3, 2, 2, torch.device("cpu")).positions.tolist()
     assert horizontal == [0, 3, 1, 4, 2, 5, 6, 7, 8] and back == horizontal[::-1]
     assert vertical == [0, 1, 3, 4, 6, 7, 2, 5, 8] and vertical_back == vertical[::-1]
 
@@ -270,7 +280,9 @@ def test_slice_scan_orders_are_permutations_of_every_map(slices):
     for height in range(1, 10):
         for width in range(1, 12):
             orders = slice_scan_orders(height, width, *slices, torch.device("cpu"))
-            assert torch.equal(orders.sort(dim=1).values, torch.arange(height * width).expand(4, -1))
+            everywhere = torch.arange(height * width).expand(4, -1)
+            assert torch.equal(orders.positions.sort(dim=1).values, everywhere)
+            assert torch.equal(orders.steps.gather(1, orders.positions), everywhere)
 
 
 @pytest.mark.parametrize("dynamo", [True, False])
@@ -292,7 +304,7 @@ def test_a_block_can_be_exported_to_onnx_and_still_runs(tmp_path, dynamo):
         ("A", torch.ones(3, 2), r"A: got shape \(3, 2\), wanted \(4, any\)"),
         ("A", torch.ones(4, 2, dtype=torch.complex64), "A: got torch.complex64, wanted a real"),
         ("B", torch.ones(1, 3, 2, 5), "C: got shape"),
-        ("C", torch.ones(1, 2, 5, device="meta"), "C: got device meta, wanted that of u, cpu"),
+        ("C", torch.ones(1, 2, 5, device="meta"), "C: got device meta, wanted cpu like u"),
         ("D", torch.ones(5), r"D: got shape \(5,\), wanted \(4\)"),
         ("delta_bias", torch.ones(1), r"delta_bias: got shape \(1,\), wanted \(4\)"),
         ("engine", "cuda", "engine: got 'cuda', wanted one of reference, torch"),
@@ -320,33 +332,75 @@ def test_a_map_of_nothing_is_named(shape):
     with pytest.raises(ValueError, match=r"u: got shape .*, wanted \(B, D, L\), each above zero"):
         selective_scan(u, u, A[0], steering, steering)
     with pytest.raises(ValueError, match=r"u: got shape .*, wanted \(B, C, L\), each above zero"):
-        directional_scan(u, u[:, None], A, steering[:, None], steering[:, None], ones, ones, torch.arange(length)[None])
+        directional_scan(
+            u, u[:, None], A, steering[:, None], steering[:, None], ones, ones, identity_order(length, u.device)
+        )
 
 
-def test_engines_that_know_float32_alone_say_so():
+def test_engines_that_only_know_float32_say_so():
     tensors = inputs(1, 4, 5, 2, 0)
     with pytest.raises(ValueError, match="engine: got 'cpu' for float64, wanted float32"):
         selective_scan(**tensors, engine="cpu")
 
 
 @pytest.mark.parametrize(
-    "orders", [torch.tensor([[0, 1, 1]]), torch.tensor([[0, 1, 3]]), torch.tensor([[0, 1]])], ids=str
+    "positions",
+    [
+        torch.tensor([[0, 1, 1]]),
+        torch.tensor([[0, 1, 3]]),
+        torch.tensor([[0, 1, -1]]),
+        torch.tensor([[0, 1, 2], [0, 0, 2]]),
+        torch.tensor([0, 1, 2]),
+        torch.tensor([[0.0, 1.0]]),
+    ],
+    ids=str,
 )
-def test_orders_must_be_permutations(orders):
-    ones = torch.ones(1, 1, 3)
+def test_orders_must_be_permutations(positions):
     with pytest.raises(ValueError, match="orders: got"):
+        ScanOrders(positions)
+
+
+def test_orders_do_not_change_with_the_tensor_they_were_made_from():
+    positions = torch.tensor([[2, 0, 1]])
+    orders = ScanOrders(positions)
+    positions[0, 0] = 1
+    assert orders.positions.tolist() == [[2, 0, 1]] and orders.steps.tolist() == [[1, 2, 0]]
+
+
+@pytest.mark.parametrize(
+    "orders", [identity_order(4, torch.device("cpu")), cross_scan_orders(1, 3, torch.device("cpu"))]
+)
+def test_orders_of_another_map_are_named(orders):
+    ones = torch.ones(1, 1, 3)
+    with pytest.raises(ValueError, match=r"orders: got \(\d, \d\) on cpu, wanted \(1, 3\) on cpu"):
         directional_scan(
             ones, ones[None], -ones[:, :, :1], ones[None], ones[None], ones[0, :, :1], ones[0, :, :1], orders
         )
 
 
-def test_orders_are_checked_again_after_they_were_written_to():
-    ones, orders = torch.ones(1, 1, 3), torch.tensor([[2, 0, 1]])
-    arguments = ones, ones[None], -ones[:, :, :1], ones[None], ones[None], ones[0, :, :1], ones[0, :, :1]
-    directional_scan(*arguments, orders)
-    orders[0, 0] = 1
-    with pytest.raises(ValueError, match="orders: got"):
-        directional_scan(*arguments, orders)
+def test_orders_are_built_once_unless_torch_traces():
+    device = torch.device("cpu")
+    with torch.inference_mode():
+        orders = cross_scan_orders(6, 5, device)
+    assert cross_scan_orders(6, 5, device) is orders and not orders.positions.is_inference()
+    with FakeTensorMode():
+        assert isinstance(cross_scan_orders(6, 5, device).steps, FakeTensor)
+    assert cross_scan_orders(6, 5, device) is orders
+
+
+@pytest.mark.parametrize("copy", [deepcopy, lambda orders: pickle.loads(pickle.dumps(orders))], ids=["copy", "pickle"])
+def test_orders_can_be_copied_and_pickled(copy):
+    orders = ScanOrders(torch.tensor([[2, 0, 1]]))
+    copied = copy(orders)
+    assert torch.equal(copied.positions, orders.positions) and torch.equal(copied.steps, orders.steps)
+
+
+def test_a_compiled_function_takes_orders():
+    orders = ScanOrders(torch.randperm(12)[None])
+    u, delta, steering = torch.randn(1, 4, 12), torch.randn(1, 1, 4, 12), torch.randn(1, 1, 2, 12)
+    arguments = u, delta, -torch.ones(1, 4, 2), steering, steering, torch.ones(1, 4), torch.zeros(1, 4), orders
+    compiled = torch.compile(directional_scan, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(*arguments), directional_scan(*arguments), rtol=0, atol=0)
 
 
 def test_environment_variable_chooses_the_engine(monkeypatch):

@@ -1,0 +1,130 @@
+"""The forward kernel of the CPU engine: 16 channels in the lanes of a vector, four states at a time. Compiled by Numba."""
+
+from nnunet_mamba.ops._cpu_panels import drain, fill, jit, lane_rows, round_up
+from nnunet_mamba.ops._cpu_scratch import CHUNK, LANES
+from nnunet_mamba.ops._simd import (
+    LOG2_E,
+    broadcast,
+    exp2,
+    flush_denormals,
+    fma,
+    load,
+    prefetch,
+    restore_denormals,
+    softplus_and_slope,
+    store,
+)
+
+
+@jit
+def forward(item, sizes, inputs, segments, softplus, scratch, outputs):
+    """One work item: one batch entry and group, a range of its blocks of 16 channels, a range of directions.
+
+    Arrays are flat. `inputs` are ScanInputs, `segments` come from `cut`, `outputs` are y, last states and checkpoints. y has a
+    copy for each part that the directions are split into.
+    """
+    u, delta, A, B, C, D, delta_bias, _, step_of = inputs
+    starts, lows, counts = segments
+    y, last_state, checkpoints = outputs
+    control = flush_denormals()
+    batch, directions, channels, groups, states, length = sizes
+    b, g, part, first_block, last_block, first_direction, last_direction = item
+    share = channels // groups
+    width = round_up(states, LANES)
+    chunks = (length + CHUNK - 1) // CHUNK
+    u_panel, step_panel, y_panel = scratch.u_panel, scratch.step_panel, scratch.y_panel
+    B_panel, C_panel, rate, state = scratch.B_panel, scratch.C_panel, scratch.rate, scratch.state
+    for k in range(first_direction, last_direction):
+        state[:] = 0
+        for s in range(counts[k]):
+            low, first, last = lows[k, s], starts[k, s], starts[k, s + 1]
+            segment = step_of, k * length + low, first, last - first
+            steering = ((b * directions + k) * groups + g) * states
+            for n in range(0, states, LANES):
+                count = min(LANES, states - n)
+                fill(B, (steering + n) * length + low, length, count, segment, B_panel, n, width)
+                fill(C, (steering + n) * length + low, length, count, segment, C_panel, n, width)
+            for block in range(first_block, last_block):
+                channel = g * share + block * LANES
+                count = min(LANES, share - block * LANES)
+                here = (block - first_block) * states * LANES
+                fill(u, (b * channels + channel) * length + low, length, count, segment, u_panel, 0, LANES)
+                row = (b * directions + k) * channels + channel
+                fill(delta, row * length + low, length, count, segment, step_panel, 0, LANES)
+                next_channel, next_low = channel + LANES, low
+                if block + 1 == last_block:
+                    next_channel, next_low = g * share + first_block * LANES, lows[k, min(s + 1, counts[k] - 1)]
+                next_u = (b * channels + next_channel) * length + next_low
+                next_delta = ((b * directions + k) * channels + next_channel) * length + next_low
+                next_y = ((part * batch + b) * channels + next_channel) * length + next_low
+                lane_rows(A, (k * channels + channel) * states, states, count, rate, LOG2_E)
+                lane_rows(D, k * channels + channel, 1, count, scratch.skip, 1.0)
+                lane_rows(delta_bias, k * channels + channel, 1, count, scratch.bias, 1.0)
+                skip, bias = load(scratch.skip, 0), load(scratch.bias, 0)
+                for start in range(first, last, CHUNK):
+                    stop = min(start + CHUNK, last)
+                    near = start - first
+                    steps, drives, ys = step_panel[near * LANES :], u_panel[near * LANES :], y_panel[near * LANES :]
+                    Bs, Cs = B_panel[near * width :], C_panel[near * width :]
+                    for t in range(stop - start):
+                        step = load(steps, t * LANES) + bias
+                        if softplus:
+                            step = softplus_and_slope(step)[0]
+                        u_t = load(drives, t * LANES)
+                        store(steps, t * LANES, step)
+                        store(drives, t * LANES, step * u_t)
+                        store(ys, t * LANES, skip * u_t)
+                    saved = ((b * directions + k) * chunks + start // CHUNK) * states * channels + channel
+                    for n in range(states if len(checkpoints) else 0):
+                        if count == LANES:
+                            store(checkpoints, saved + n * channels, load(state, here + n * LANES))
+                        else:
+                            for i in range(count):
+                                checkpoints[saved + n * channels + i] = state[here + n * LANES + i]
+                    fours = states - states % 4
+                    for n in range(0, fours, 4):
+                        at = here + n * LANES
+                        rate0, rate1 = load(rate, n * LANES), load(rate, (n + 1) * LANES)
+                        rate2, rate3 = load(rate, (n + 2) * LANES), load(rate, (n + 3) * LANES)
+                        h0, h1 = load(state, at), load(state, at + LANES)
+                        h2, h3 = load(state, at + 2 * LANES), load(state, at + 3 * LANES)
+                        for t in range(stop - start):
+                            # what the next block of channels will want, a cache line at a time
+                            line = near + (t % LANES) * length + t // LANES * LANES
+                            if n == 0:
+                                prefetch(u, next_u + line)
+                            elif n == 4:
+                                prefetch(delta, next_delta + line)
+                            elif n == 8:
+                                prefetch(y, next_y + line)
+                            step, drive = load(steps, t * LANES), load(drives, t * LANES)
+                            steer = t * width + n
+                            h0 = fma(exp2(step * rate0), h0, drive * broadcast(Bs, steer))
+                            h1 = fma(exp2(step * rate1), h1, drive * broadcast(Bs, steer + 1))
+                            h2 = fma(exp2(step * rate2), h2, drive * broadcast(Bs, steer + 2))
+                            h3 = fma(exp2(step * rate3), h3, drive * broadcast(Bs, steer + 3))
+                            total = fma(h0, broadcast(Cs, steer), load(ys, t * LANES))
+                            total = fma(h1, broadcast(Cs, steer + 1), total)
+                            total = fma(h2, broadcast(Cs, steer + 2), total)
+                            store(ys, t * LANES, fma(h3, broadcast(Cs, steer + 3), total))
+                        store(state, at, h0)
+                        store(state, at + LANES, h1)
+                        store(state, at + 2 * LANES, h2)
+                        store(state, at + 3 * LANES, h3)
+                    for n in range(fours, states):
+                        rate0 = load(rate, n * LANES)
+                        h0 = load(state, here + n * LANES)
+                        for t in range(stop - start):
+                            drive = load(drives, t * LANES) * broadcast(Bs, t * width + n)
+                            h0 = fma(exp2(load(steps, t * LANES) * rate0), h0, drive)
+                            store(ys, t * LANES, fma(h0, broadcast(Cs, t * width + n), load(ys, t * LANES)))
+                        store(state, here + n * LANES, h0)
+                target = ((part * batch + b) * channels + channel) * length + low
+                drain(y_panel, 0, LANES, segment, count, y, target, length, scratch.tile, k > first_direction)
+        for block in range(first_block, last_block):
+            channel = g * share + block * LANES
+            for i in range(min(LANES, share - block * LANES)):
+                for n in range(states):
+                    at = ((b * directions + k) * channels + channel + i) * states + n
+                    last_state[at] = state[((block - first_block) * states + n) * LANES + i]
+    restore_denormals(control)

@@ -1,0 +1,129 @@
+"""The memory that the CPU kernels work in: named arrays, cut from one block per thread.
+
+A layout gives each array's size once. The block's size and the arrays follow from it, so that kernels and memory agree.
+"""
+
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+
+LANES = 16  # channels in a vector; floats in a cache line
+CHUNK = 64  # steps between checkpoints. The backward computes a chunk's states again, four at a time, near the L1 cache
+
+Array = int | np.ndarray  # in a layout: number of float32; after `carve`: the array
+
+
+class ForwardScratch(NamedTuple):
+    """Panels have a row for each step of a segment."""
+
+    u_panel: Array
+    step_panel: Array
+    y_panel: Array
+    B_panel: Array
+    C_panel: Array
+    tile: Array
+    rate: Array
+    skip: Array
+    bias: Array
+    state: Array
+
+
+class BackwardScratch(NamedTuple):
+    """Panels have a row for each step of a segment. The last three have one for each step of a chunk, or of four."""
+
+    u_panel: Array
+    step_panel: Array
+    slope_panel: Array
+    grad_panel: Array
+    B_panel: Array
+    C_panel: Array
+    dB_panel: Array
+    dC_panel: Array
+    tile: Array
+    rate: Array
+    skip: Array
+    bias: Array
+    dA_sum: Array
+    carried: Array
+    drives: Array
+    dsteps: Array
+    ddrives: Array
+    visited: Array
+    decays: Array
+    kept: Array
+    dB_near: Array
+    dC_near: Array
+
+
+Scratch = TypeVar("Scratch", ForwardScratch, BackwardScratch)
+
+
+def forward_layout(rows: int, states: int, blocks: int) -> ForwardScratch:
+    """For segments of at most `rows` steps and items of at most `blocks` blocks of 16 channels."""
+    width = round_up(states, LANES)
+    return ForwardScratch(
+        u_panel=rows * LANES,
+        step_panel=rows * LANES,
+        y_panel=rows * LANES,
+        B_panel=rows * width,
+        C_panel=rows * width,
+        tile=LANES * LANES,
+        rate=states * LANES,
+        skip=LANES,
+        bias=LANES,
+        state=blocks * states * LANES,
+    )
+
+
+def backward_layout(rows: int, states: int, blocks: int) -> BackwardScratch:
+    """The same for the backward. States are padded to a multiple of four, in which they are walked."""
+    width, padded = round_up(states, LANES), round_up(states, 4)
+    return BackwardScratch(
+        u_panel=rows * LANES,
+        step_panel=rows * LANES,
+        slope_panel=rows * LANES,
+        grad_panel=rows * LANES,
+        B_panel=rows * width,
+        C_panel=rows * width,
+        dB_panel=(rows + 3) * width,  # sums are added to four rows at a time
+        dC_panel=(rows + 3) * width,
+        tile=LANES * LANES,
+        rate=padded * LANES,
+        skip=LANES,
+        bias=LANES,
+        dA_sum=padded * LANES,
+        carried=blocks * padded * LANES,
+        drives=CHUNK * LANES,
+        dsteps=CHUNK * LANES,
+        ddrives=CHUNK * LANES,
+        visited=4 * (CHUNK + 1) * LANES,
+        decays=4 * CHUNK * LANES,
+        kept=padded * LANES,
+        dB_near=CHUNK * width,
+        dC_near=CHUNK * width,
+    )
+
+
+def round_up(size: int, multiple: int) -> int:
+    return -(-size // multiple) * multiple
+
+
+def total(layout: ForwardScratch | BackwardScratch) -> int:
+    """Number of float32 that hold every array, wherever the memory starts."""
+    return LANES + sum(round_up(size, LANES) for size in layout)
+
+
+def carve(memory: np.ndarray, layout: Scratch) -> Scratch:
+    """The layout's arrays in `memory`. Each starts at a cache line: vectors that straddle two cost twice.
+
+    Raises:
+        ValueError: they do not fit.
+    """
+    start = -(memory.ctypes.data // memory.itemsize) % LANES
+    arrays = []
+    for size in layout:
+        arrays.append(memory[start : start + size])
+        start += round_up(size, LANES)
+    if start > len(memory):
+        raise ValueError(f"scratch memory: got {len(memory)} float32, wanted {total(layout)} for {layout}")
+    return layout._make(arrays)
