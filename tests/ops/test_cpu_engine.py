@@ -217,7 +217,9 @@ def test_scratch_arrays_are_apart_aligned_and_as_long_as_the_layout_says(layout,
 @pytest.mark.parametrize("layout", [LAYOUT, _cpu_scratch.backward_layout(rows=64, states=5, blocks=3)])
 def test_scratch_memory_that_is_too_short_is_refused(layout):
     fits = sum(_cpu_scratch.round_up(size, 16) for size in layout)
-    with pytest.raises(ValueError, match=f"scratch memory: got {fits - 1} float32, wanted {_cpu_scratch.total(layout)}"):
+    with pytest.raises(
+        ValueError, match=f"scratch memory: got {fits - 1} float32, wanted {_cpu_scratch.total(layout)}"
+    ):
         _cpu_scratch.carve(np.zeros(fits - 1, np.float32), layout)
 
 
