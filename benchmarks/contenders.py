@@ -45,7 +45,7 @@ def sequential_scan(**inputs) -> Tensor:
 
 
 def directional_by(scan: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """A directional scan that gathers every map along every order, runs `scan` per direction, and puts the results back."""
+    """A directional scan that gathers maps along each order, runs `scan` per direction, and scatters the results."""
 
     def directional(u, delta, A, B, C, D, delta_bias, orders, engine=None):
         total = torch.zeros_like(u)
@@ -60,7 +60,7 @@ def directional_by(scan: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 class MaterialisedSS2D(SS2D):
-    """The block with flipped and transposed maps instead of orders, like a port of the published code. The engine is the same."""
+    """The block like a port of the published code: flipped and transposed maps, no orders. The engine is the same."""
 
     def _scan(self, x: Tensor, orders: ScanOrders) -> Tensor:
         batch, channels, length = x.shape

@@ -1,4 +1,4 @@
-"""What this machine can do at best: exponentials a second in vector registers, and bytes a second from memory."""
+"""This machine's limits: exponentials per second in vector registers, and bytes per second from memory."""
 
 import concurrent.futures
 from collections.abc import Callable
@@ -16,7 +16,7 @@ IN_CACHE = 2**15  # floats: few enough that torch leaves them to one thread
 
 @numba.njit(nogil=True)
 def _exponentials(turns, lanes):
-    """turns * CHAINS * LANES exponentials of numbers in [-1, 0], nothing read or written in between."""
+    """turns * CHAINS * LANES exponentials of numbers in [-1, 0], without memory access in between."""
     one = splat(1.0)
     a, b, c, d = load(lanes, 0), load(lanes, 16), load(lanes, 32), load(lanes, 48)
     e, f, g, h = load(lanes, 64), load(lanes, 80), load(lanes, 96), load(lanes, 112)
@@ -27,13 +27,13 @@ def _exponentials(turns, lanes):
 
 
 def exponentials(count: int) -> Callable[[], None]:
-    """A call that computes `count` exponentials with the engine's own exp2, on as many threads as torch uses."""
+    """A call that computes `count` exponentials with the engine's own exp2, on torch's number of threads."""
     turns = count // (CHAINS * LANES * torch.get_num_threads())
     return _on_all_threads(lambda: _exponentials(turns, np.zeros(CHAINS * LANES, np.float32)))
 
 
 def torch_exponentials(count: int) -> Callable[[], None]:
-    """A call that computes `count` exponentials with torch, again and again on numbers that stay in the cache."""
+    """A call that computes `count` exponentials with torch, on the same few numbers, which stay in the cache."""
     turns = max(1, count // (IN_CACHE * torch.get_num_threads()))
 
     def work():

@@ -1,4 +1,4 @@
-"""Times and memory, measured so that a noisy machine favours nobody: contenders take turns, and medians are compared."""
+"""Times and memory on a noisy machine: contenders take turns, and their medians are compared."""
 
 import multiprocessing
 import statistics
@@ -8,11 +8,11 @@ from pathlib import Path
 
 import torch
 
-SHORTEST = 0.1  # seconds: a contender that is faster is called several times a turn
+SHORTEST = 0.1  # seconds: a faster contender is called several times per turn
 
 
 def interleaved(contenders: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Median seconds of one call of each contender, over rounds in which each has its turn; a first call apart warms up."""
+    """Median seconds per call of each contender. All have a turn in each round, after a call each to warm up."""
     calls = {}
     for name, run in contenders.items():
         run()
@@ -39,9 +39,9 @@ def _wait_for_device() -> None:
 
 
 def peak_bytes(function: Callable[..., Callable[[], object]], *arguments) -> int:
-    """What `function(*arguments)()` needs at its peak beyond what it finds and what it returns, in a process of its own.
+    """Peak bytes of `function(*arguments)()`, beyond its inputs and its results, in a process of its own.
 
-    `function` makes the inputs and a warm-up, and returns what is measured; both must be importable. Linux, CPU.
+    `function` makes the inputs, warms up, and returns what is measured. It must be importable. Linux, CPU.
     """
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_peak, (function, arguments))
@@ -55,7 +55,7 @@ def _peak(function: Callable[..., Callable[[], object]], arguments: tuple) -> in
 
 
 def peak_of(run: Callable[[], object]) -> int:
-    """What `run()` needs at its peak beyond what it finds, of the resident memory of this process. Linux, CPU."""
+    """Peak of this process's resident memory during `run()`, beyond what it was before. Linux, CPU."""
     before = _status("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts anew
     run()
@@ -66,4 +66,4 @@ def _status(key: str) -> int:
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(key):
             return int(line.split()[1]) * 1024
-    raise RuntimeError(f"/proc/self/status has no {key}: memory can be measured on Linux only")
+    raise RuntimeError(f"/proc/self/status has no {key}: memory can only be measured on Linux")

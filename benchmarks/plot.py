@@ -9,7 +9,7 @@ from matplotlib import pyplot as plt
 
 
 def plot_results(results: dict, path: Path) -> None:
-    """How many times faster than other scans, a bar a shape, on a logarithmic axis."""
+    """How many times faster than other scans, one bar per shape, on a logarithmic axis."""
     rows = results.get("scan", [])
     if not rows:
         return
@@ -18,9 +18,9 @@ def plot_results(results: dict, path: Path) -> None:
     figure, axes = plt.subplots(figsize=(9, 4.5), layout="constrained")
     height = 0.8 / len(keys)
     for i, key in enumerate(keys):
-        places = [j + i * height for j in range(len(rows))]
+        heights = [j + i * height for j in range(len(rows))]
         label = key.replace("_over_", ", over ").replace("both", "forward + backward")
-        bars = axes.barh(places, [row[key] for row in rows], height, label=label)
+        bars = axes.barh(heights, [row[key] for row in rows], height, label=label)
         axes.bar_label(bars, fmt="%.0fx", padding=3, fontsize=8)
     axes.set_yticks([j + 0.4 - height / 2 for j in range(len(rows))], shapes)
     axes.invert_yaxis()

@@ -1,10 +1,10 @@
-"""How fast the selective scan is: ratios to other scans, medians of interleaved rounds, beside the machine's own rates.
+"""How fast the selective scan is: ratios to other scans, medians of interleaved rounds, and the machine's limits.
 
     python benchmarks/selective_scan.py                     the whole table, about 20 minutes on two cores
-    python benchmarks/selective_scan.py --only scan gpu     some of its parts
+    python benchmarks/selective_scan.py --only scan exp     some of its parts
 
-Prints the table, and writes it as JSON and as a plot to benchmarks/results/ (parts that are not run keep their last figures).
-Needs `pip install nnunet-mamba[benchmark]`, which brings mambapy.
+Prints the table, and writes it as JSON and as a plot to benchmarks/results/ (parts that do not run keep their last
+figures). Needs `pip install nnunet-mamba[benchmark]`, which brings mambapy.
 """
 
 import argparse
@@ -27,21 +27,16 @@ from nnunet_mamba.ops import selective_scan
 from plot import plot_results
 
 RESULTS = Path(__file__).parent / "results"
-SHAPES = [
-    (2, 32, 49152),
-    (2, 64, 12288),
-    (2, 128, 3072),
-    (2, 768, 4096),
-    (2, 3072, 256),
-]  # (B, D, L) of the networks' scans
+# (B, D, L) of the networks' scans
+SHAPES = [(2, 32, 49152), (2, 64, 12288), (2, 128, 3072), (2, 768, 4096), (2, 3072, 256)]
 STATES = 16
 MAPS = [(4, 192, 256), (8, 96, 128), (16, 48, 64), (32, 24, 32), (96, 64, 64)]  # (C, H, W) of the networks' SS2D blocks
-STAGE = (2, 16, 192, 256)  # what DA-MambaNet's first stage gets of two 3x192x256 images
+STAGE = (2, 16, 192, 256)  # input of DA-MambaNet's first stage for two 3x192x256 images
 BLOCKS_SCAN = "nnunet_mamba.blocks.ss2d.directional_scan"
 
 
 def scans(inputs: dict[str, Tensor]) -> dict[str, Callable[[], Tensor]]:
-    """The contenders on the same inputs; on a GPU, mamba-ssm's kernel too where it is installed."""
+    """The contenders on the same inputs. On a GPU also mamba-ssm's kernel, if it is installed."""
     arguments = inputs | {"delta_softplus": True}
     calls = {"ours": lambda: selective_scan(**arguments), "mambapy": lambda: contenders.mambapy_scan(**arguments)}
     if inputs["u"].is_cuda and contenders.mamba_ssm_is_installed():
@@ -71,7 +66,7 @@ def over(times: dict[str, float], name: str) -> float:
 
 
 def bench_machine(rounds: int, device: str) -> dict:
-    """Exponentials and bytes a second, all threads."""
+    """Exponentials and bytes per second, on all threads."""
     size = 2**28
     times = interleaved({"exp": machine.exponentials(machine.EXPONENTIALS), "copy": machine.copy(size)}, rounds)
     return {"Gexp_per_s": machine.EXPONENTIALS / times["exp"] / 1e9, "copied_GB_per_s": 2 * size / times["copy"] / 1e9}
@@ -79,28 +74,31 @@ def bench_machine(rounds: int, device: str) -> dict:
 
 def bench_scan(rounds: int, device: str) -> list[dict]:
     """Against mambapy's parallel scan and the sequential loop, at each shape."""
-    rows = []
-    for shape in SHAPES:
-        inputs = contenders.scan_inputs(*shape, STATES, device)
-        calls = scans(inputs)
-        forwards = interleaved({name: forward(run) for name, run in calls.items()}, rounds)
-        trainings = interleaved({name: both(run, inputs.values()) for name, run in calls.items()}, rounds)
-        sequential = {
-            "ours": calls["ours"],
-            "sequential": lambda: contenders.sequential_scan(**inputs, delta_softplus=True),
-        }
-        slow = interleaved({name: forward(run) for name, run in sequential.items()}, max(1, rounds // 3))
-        row = {"shape": shape, "forward_s": forwards, "both_s": trainings}
-        row |= {f"forward_over_{name}": over(forwards, name) for name in forwards if name != "ours"}
-        row |= {f"both_over_{name}": over(trainings, name) for name in trainings if name != "ours"}
-        rows.append(row | {"forward_over_sequential": over(slow, "sequential")})
-        report("scan", rows[-1])
-    return rows
+    return [scan_row(shape, rounds, device) for shape in SHAPES]
+
+
+def scan_row(shape: tuple[int, int, int], rounds: int, device: str) -> dict:
+    inputs = contenders.scan_inputs(*shape, STATES, device)
+    calls = scans(inputs)
+    forwards = interleaved({name: forward(run) for name, run in calls.items()}, rounds)
+    trainings = interleaved({name: both(run, inputs.values()) for name, run in calls.items()}, rounds)
+    sequential = {
+        "ours": calls["ours"],
+        "sequential": lambda: contenders.sequential_scan(**inputs, delta_softplus=True),
+    }
+    slow = interleaved({name: forward(run) for name, run in sequential.items()}, max(1, rounds // 3))
+    row = {"shape": shape, "forward_s": forwards, "both_s": trainings}
+    row |= {f"forward_over_{name}": over(forwards, name) for name in forwards if name != "ours"}
+    row |= {f"both_over_{name}": over(trainings, name) for name in trainings if name != "ours"}
+    row["forward_over_sequential"] = over(slow, "sequential")
+    report("scan", row)
+    return row
 
 
 def bench_exp(rounds: int, device: str) -> list[dict]:
-    """The forward's share of the rate that its exponentials alone would allow: the engine's own exp2 that neither reads nor
-    writes memory, and torch's exp within the cache, in the same rounds.
+    """The time of the forward's exponentials only, as a share of the forward's time.
+
+    Once with the engine's exp2 in registers, once with torch's exp in the cache, all in the same rounds.
     """
     rows = []
     for shape in SHAPES:
@@ -119,7 +117,7 @@ def bench_exp(rounds: int, device: str) -> list[dict]:
 
 
 def bench_memory(rounds: int, device: str) -> dict:
-    """Forward and backward at L = 49152, beyond inputs and outputs."""
+    """Peak of forward and backward at L = 49152, beyond inputs and outputs."""
     ours, mambapy = (peak_bytes(scan_step, name, SHAPES[0]) for name in ("ours", "mambapy"))
     row = {
         "shape": SHAPES[0],
@@ -132,7 +130,7 @@ def bench_memory(rounds: int, device: str) -> dict:
 
 
 def scan_step(name: str, shape: tuple[int, int, int]) -> Callable[[], list[Tensor]]:
-    """A training step of one scan, kernels compiled, for a process of its own."""
+    """Forward and backward of one scan, its kernels compiled, for a process of its own."""
     small = contenders.scan_inputs(1, 16, 128, STATES, "cpu")
     both(scans(small)[name], small.values())()
     inputs = contenders.scan_inputs(*shape, STATES, "cpu")
@@ -140,30 +138,31 @@ def scan_step(name: str, shape: tuple[int, int, int]) -> Callable[[], list[Tenso
 
 
 def bench_directions(rounds: int, device: str) -> list[dict]:
-    """The SS2D block, forward and backward: orders against flipped and transposed maps, the same engine under both."""
-    rows = []
-    for channels, height, width in MAPS:
-        block, other = SS2D(channels).to(device), contenders.MaterialisedSS2D(channels).to(device)
-        other.load_state_dict(block.state_dict())
-        x = torch.randn(2, height, width, channels, device=device, requires_grad=True)
-        torch.testing.assert_close(block(x), other(x), atol=1e-4, rtol=1e-4)
-        calls = {
-            "ours": both(lambda: block(x), [x, *block.parameters()]),
-            "materialised": both(lambda: other(x), [x, *other.parameters()]),
-        }
-        times = interleaved(calls, rounds)
-        rows.append(
-            {"map": (channels, height, width), "both_s": times, "both_over_materialised": over(times, "materialised")}
-        )
-        report("directions", rows[-1])
-    return rows
+    """The SS2D block, forward and backward: orders against flipped and transposed maps, with the same engine."""
+    return [direction_row(size, rounds, device) for size in MAPS]
+
+
+def direction_row(size: tuple[int, int, int], rounds: int, device: str) -> dict:
+    channels, height, width = size
+    block, other = SS2D(channels).to(device), contenders.MaterialisedSS2D(channels).to(device)
+    other.load_state_dict(block.state_dict())
+    x = torch.randn(2, height, width, channels, device=device, requires_grad=True)
+    torch.testing.assert_close(block(x), other(x), atol=1e-4, rtol=1e-4)
+    calls = {
+        "ours": both(lambda: block(x), [x, *block.parameters()]),
+        "materialised": both(lambda: other(x), [x, *other.parameters()]),
+    }
+    times = interleaved(calls, rounds)
+    row = {"map": size, "both_s": times, "both_over_materialised": over(times, "materialised")}
+    report("directions", row)
+    return row
 
 
 def bench_network(rounds: int, device: str) -> dict:
     """DA-MambaNet of two 3x192x256 images: forward over the sequential loop, a training step over mambapy.
 
-    With mambapy's scan the whole network's step takes over 20 GB, so that comparison is made at half the height and width, and
-    at full size for the first stage, which has the longest sequences.
+    With mambapy's scan the whole network's step takes over 20 GB, so that comparison is made at half the height and
+    width, and at full size for the first stage, which has the longest sequences.
     """
     network = DAMambaNet(3, 1, (192, 256)).to(device).eval()
     images = torch.randn(2, 3, 192, 256, device=device)
@@ -195,7 +194,7 @@ def first_stage(name: str, device: str) -> Callable[[], list[Tensor]]:
 
 
 def scanned_by(name: str, run: Callable[[], object]) -> Callable[[], object]:
-    """`run` with another scan under every SS2D block."""
+    """`run` with another scan in every SS2D block."""
     if name == "ours":
         return run
     scan = {"sequential": contenders.sequential_scan, "mambapy": contenders.mambapy_scan}[name]
@@ -208,7 +207,7 @@ def scanned_by(name: str, run: Callable[[], object]) -> Callable[[], object]:
 
 
 def report(part: str, row: dict) -> None:
-    """One line as soon as it is known: the whole takes minutes."""
+    """Print one line as soon as it is known: the whole takes minutes."""
     facts = {key: value for key, value in row.items() if not key.endswith("_s")}
     print(f"{part:10}", "  ".join(f"{key} {value}" for key, value in facts.items()), flush=True)
 

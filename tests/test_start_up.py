@@ -1,4 +1,4 @@
-"""What the start of nnU-Net's commands bears with our trainers: nothing heavy is imported, compiled or touched (no times here)."""
+"""Start-up of nnU-Net's commands with our trainers: nothing heavy is imported, compiled or touched (no times here)."""
 
 import json
 import subprocess
@@ -59,13 +59,14 @@ def test_no_gpu_is_touched(added):
 
 
 def test_inspect_does_not_look_at_each_module(added):
-    """torch.library.custom_op makes it do so, see ops/operator.py. It keeps a list of the modules that it has looked at."""
+    """torch.library.custom_op would make it do so, see ops/operator.py. It lists the modules that it has looked at."""
     assert added["looked at"] < 20
 
 
 def test_the_modules_of_the_plugin_itself():
     """At every start of Python: the package and the plugin."""
-    code = "import os, sys; before = set(sys.modules); import nnunet_mamba.nnunet_plugin; print(sorted(set(sys.modules) - before))"
+    load = "import os, sys; before = set(sys.modules); import nnunet_mamba.nnunet_plugin"
+    code = f"{load}; print(sorted(set(sys.modules) - before))"
     root = str(Path(nnunet_mamba.__file__).parents[1])
     result = subprocess.run(
         [sys.executable, "-S", "-c", f"import sys; sys.path.insert(0, {root!r}); {code}"],

@@ -30,8 +30,8 @@ class LostClasses(nnUNetTrainer):
                 self._named |= {name}
                 self.print_to_log_file(
                     f"The class {name} seems to be lost: its pseudo Dice was below {NOTHING} for {patience} epochs, "
-                    f"while the best class is at {best:.2f}. Check its value in dataset.json and in the masks; if they are "
-                    "right, train longer, or compare with -tr nnUNetTrainer"
+                    f"while the best class is at {best:.2f}. Check its value in dataset.json and in the masks; "
+                    "if they are right, train longer, or compare with -tr nnUNetTrainer"
                 )
 
     def _class_names(self) -> list[str]:

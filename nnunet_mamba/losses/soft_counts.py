@@ -93,7 +93,7 @@ def over_processes(sums: Tensor) -> Tensor:
 
 
 def truth_maps(logits: Tensor, target: Tensor, ignore_label: int | None) -> tuple[Tensor, Tensor]:
-    """Truth (B, foreground classes, ...) and where known (B, 1, ...), both float; of `logits` only the shape is used."""
+    """Truth (B, foreground classes, ...) and where known (B, 1, ...), both float; uses only the shape of `logits`."""
     batch, classes = logits.shape[:2]
     maps = target.shape[1] if target.dim() == logits.dim() else 0
     regions = maps == classes and classes > 1 or maps == classes + 1 and ignore_label is not None

@@ -1,4 +1,7 @@
-"""The backward kernel of the CPU engine: 16 channels in the lanes of a vector, four states at a time. Compiled by Numba."""
+"""The CPU engine's backward kernel: 16 channels in the lanes of a vector, four states at a time."""
+
+# mypy: disable-error-code="call-arg, var-annotated"
+# Numba's intrinsics take fewer arguments in a kernel than where they are defined.
 
 from nnunet_mamba.ops._cpu_panels import drain, fill, jit, lane_rows, round_up
 from nnunet_mamba.ops._cpu_scratch import CHUNK, LANES
@@ -23,7 +26,7 @@ FLUSH = 4  # chunks between additions of float32 sums to float64 ones
 
 @jit
 def backward(item, sizes, grad_y, inputs, segments, softplus, checkpoints, scratch, gradients):
-    """The work item of `forward`, backwards: a chunk's states are computed again from its checkpoint, then walked in reverse.
+    """The gradients of a work item of `forward`. A chunk's states are computed again, then walked in reverse.
 
     Arrays are flat. du has a copy for each part of the directions, dB and dC for each part of the blocks. dA, dD and
     ddelta_bias hold a float64 sum for each batch entry.

@@ -1,4 +1,7 @@
-"""The forward kernel of the CPU engine: 16 channels in the lanes of a vector, four states at a time. Compiled by Numba."""
+"""The CPU engine's forward kernel: 16 channels in the lanes of a vector, four states at a time."""
+
+# mypy: disable-error-code="call-arg, var-annotated"
+# Numba's intrinsics take fewer arguments in a kernel than where they are defined.
 
 from nnunet_mamba.ops._cpu_panels import drain, fill, jit, lane_rows, round_up
 from nnunet_mamba.ops._cpu_scratch import CHUNK, LANES
@@ -20,8 +23,8 @@ from nnunet_mamba.ops._simd import (
 def forward(item, sizes, inputs, segments, softplus, scratch, outputs):
     """One work item: one batch entry and group, a range of its blocks of 16 channels, a range of directions.
 
-    Arrays are flat. `inputs` are ScanInputs, `segments` come from `cut`, `outputs` are y, last states and checkpoints. y has a
-    copy for each part that the directions are split into.
+    Arrays are flat. `inputs` are ScanInputs, `segments` come from `cut`, `outputs` are y, last states and checkpoints.
+    y has a copy for each part that the directions are split into.
     """
     u, delta, A, B, C, D, delta_bias, _, step_of = inputs
     starts, lows, counts = segments

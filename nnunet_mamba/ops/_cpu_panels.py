@@ -1,13 +1,16 @@
 """Panels of the CPU kernels: maps in the order of a walk, one row of 16 channels for each step.
 
 An order is cut into segments, whose positions form one contiguous range each. A segment of a map is read in tiles of 16
-channels and positions. Each position of a tile goes to the row of its step, a whole cache line. Row-major walks have short
-segments, which stay in the L2 cache. A walk that jumps over the whole map, such as column-major, is one segment, and its panels
-hold 16 channels of the map.
+channels and positions. Each position of a tile goes to the row of its step, a whole cache line. Row-major walks have
+short segments, which stay in the L2 cache. A walk that jumps over the whole map, such as column-major, is one segment,
+and its panels hold 16 channels of the map.
 
-Importing this module loads Numba and compiles nothing. Numba's disk cache sees changes in the file of a kernel only: after
-editing this file, touch _cpu_forward.py and _cpu_backward.py.
+Importing this module loads Numba and compiles nothing. Numba's disk cache sees changes in the file of a kernel only:
+after editing this file, touch _cpu_forward.py and _cpu_backward.py.
 """
+
+# mypy: disable-error-code="call-arg, var-annotated"
+# Numba's intrinsics take fewer arguments in a kernel than where they are defined.
 
 import numba
 import numpy as np
@@ -56,9 +59,10 @@ def cut(positions):
 
 @jit
 def fill(source, start, stride, count, segment, panel, column, width):
-    """panel[row(j), column + i] = source[start + i stride + j] for 16 channels i, of which those after `count` repeat the last.
+    """panel[row(j), column + i] = source[start + i stride + j] for 16 channels i. From `count` on they repeat the last.
 
-    `segment` is (step_of, offset, first, size): j < size, and row(j) = step_of[offset + j] - first. Rows have `width` floats.
+    `segment` is (step_of, offset, first, size): j < size, and row(j) = step_of[offset + j] - first. Rows have `width`
+    floats.
     """
     step_of, offset, first, size = segment
     whole = size - size % LANES
@@ -94,7 +98,7 @@ def drain(panel, column, width, segment, count, target, start, stride, tile, add
 
 @jit
 def lane_rows(source, start, states, count, rows, factor):
-    """rows[n, i] = factor source[start + i states + n] for 16 channels i, of which those after `count` repeat the last."""
+    """rows[n, i] = factor source[start + i states + n] for 16 channels i. Channels from `count` on repeat the last."""
     for n in range(states):
         for i in range(LANES):
             rows[n * LANES + i] = source[start + min(i, count - 1) * states + n] * factor

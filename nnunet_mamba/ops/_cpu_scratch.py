@@ -3,14 +3,14 @@
 A layout gives each array's size once. The block's size and the arrays follow from it, so that kernels and memory agree.
 """
 
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 LANES = 16  # channels in a vector; floats in a cache line
 CHUNK = 64  # steps between checkpoints. The backward computes a chunk's states again, four at a time, near the L1 cache
 
-Array = int | np.ndarray  # in a layout: number of float32; after `carve`: the array
+Array = Any  # in a layout: its number of float32; after `carve`: the array
 
 
 class ForwardScratch(NamedTuple):
@@ -126,4 +126,4 @@ def carve(memory: np.ndarray, layout: Scratch) -> Scratch:
         start += round_up(size, LANES)
     if start > len(memory):
         raise ValueError(f"scratch memory: got {len(memory)} float32, wanted {total(layout)} for {layout}")
-    return layout._make(arrays)
+    return type(layout)(*arrays)

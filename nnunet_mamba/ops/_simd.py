@@ -1,10 +1,14 @@
 """Sixteen float32 lanes as one Numba value: an LLVM vector, its arithmetic, and the few functions that a scan needs.
 
 LLVM splits the vector on machines with narrower registers, so nothing here is specific to AVX-512. Exponentials and
-logarithms are polynomials on the whole vector: left to itself, LLVM calls the C library once a lane.
+logarithms are polynomials on the whole vector: by default LLVM calls the C library once per lane.
 
-Numba's disk cache of the kernels does not see changes in this file: touch _cpu_forward.py and _cpu_backward.py after editing it.
+Numba's disk cache of the kernels does not see changes in this file. After editing it, touch _cpu_forward.py and
+_cpu_backward.py.
 """
+
+# mypy: disable-error-code="call-arg, var-annotated"
+# Numba's intrinsics take fewer arguments in a kernel than where they are defined.
 
 import operator
 
@@ -30,9 +34,8 @@ _LOG1P = (
     1.0, -0.4999990165233612, 0.3332996368408203, -0.24954134225845337, 0.1967593878507614, -0.15305592119693756,
     0.10603655129671097, -0.05695953592658043, 0.01985146291553974, -0.0032440251670777798,
 )  # fmt: skip
-_ROUND = (
-    1.5 * 2**23 + 127
-)  # adding it rounds to an integer and leaves that integer, plus the exponent bias, in the low bits
+# adding it rounds to an integer, and leaves that integer plus the exponent bias in the low bits
+_ROUND = 1.5 * 2**23 + 127
 
 
 class Lanes(types.Type):
@@ -80,7 +83,7 @@ def _has_avx512dq(context):
 
 
 def _exp2(context, builder, x):
-    """2^x; 0 below -126.5 and infinity above 127.5, where the biased exponent runs out (AVX-512: wherever float32 does)."""
+    """2^x; 0 below -126.5 and infinity above 127.5, where the biased exponent ends (AVX-512: where float32 ends)."""
     if _has_avx512dq(context):  # x - round(x), and times a power of two, in one instruction each
         mask, rounding = ir.IntType(16), ir.Constant(_INT, 4)
         every = ir.Constant(mask, -1)
@@ -125,7 +128,7 @@ def _transpose(builder, rows):
 
 
 def _swap(builder, rows, width, distance):
-    """Every second block of `width` lanes, exchanged with the block before it in the row that is `distance` further down."""
+    """Exchange every second block of `width` lanes with the block before it in the row `distance` further down."""
     low = [j if j & width == 0 else j - width + LANES for j in range(LANES)]
     high = [j + width if j & width == 0 else j + LANES for j in range(LANES)]
     swapped = list(rows)
@@ -137,8 +140,9 @@ def _swap(builder, rows, width, distance):
 
 
 def _merge(builder, rows, widths):
-    """One vector for all rows, by halving: of each, the sum of its lanes over those bits of their number that `widths` names,
-    which tell the rows apart afterwards.
+    """One vector for all rows, by halving.
+
+    Each row is summed over the bits of its lanes' numbers that `widths` names. These bits then tell the rows apart.
     """
     for width in widths:
         kept = [j if j & width == 0 else j + LANES for j in range(LANES)]
@@ -171,7 +175,7 @@ def load(typingctx, array, index):
 
 @intrinsic
 def prefetch(typingctx, array, index):
-    """Have array[index] brought into the caches; outside of the array nothing happens."""
+    """Bring array[index] into the caches. Outside of the array nothing happens."""
 
     def codegen(context, builder, signature, args):
         byte = ir.IntType(8).as_pointer()
@@ -222,7 +226,7 @@ def exp2(typingctx, x):
 def flush_denormals(typingctx):
     """Make this thread's float32 underflow to 0, as a decay to nothing should: denormals cost a hundred cycles each.
 
-    Returns what `restore_denormals` wants. On other machines than x86 nothing changes.
+    Returns what `restore_denormals` takes. Does nothing on machines other than x86.
     """
     return types.uint32(), lambda context, builder, signature, args: _control(context, builder, None)
 
@@ -233,7 +237,7 @@ def restore_denormals(typingctx, control):
 
 
 def _control(context, builder, value):
-    """Set x86's floating point control word, by default to flushing denormals; returns the word before."""
+    """Set x86's floating point control word, by default to flush denormals. Returns the old word."""
     if not context.codegen().magic_tuple()[0].startswith("x86_64"):
         return ir.Constant(_INT, 0)
     slot = cgutils.alloca_once(builder, _INT)
@@ -248,7 +252,7 @@ def _control(context, builder, value):
 
 @intrinsic
 def softplus_and_slope(typingctx, x):
-    """log(1 + e^x) and its derivative, both from e^-|x|, so that neither end of the range loses digits."""
+    """log(1 + e^x) and its derivative, both from e^-|x|: neither end of the range loses digits."""
     pair = types.UniTuple(lanes, 2)
 
     def codegen(context, builder, signature, args):
@@ -271,37 +275,37 @@ def softplus_and_slope(typingctx, x):
 
 
 @intrinsic
-def spread(typingctx, source, start, stride, count, places, place, first, panel, column, width):
-    """panel[places[place + j] - first, column + i] = source[start + i stride + j]: 16 positions of 16 channels, a row for each.
+def spread(typingctx, source, start, stride, count, step_of, offset, first, panel, column, width):
+    """panel[step_of[offset + j] - first, column + i] = source[start + i stride + j] for 16 positions j and channels i.
 
-    Rows of the panel are `width` long. Channels from `count` on repeat the last one: no tile reads past its rows.
+    Rows of the panel have `width` floats. Channels from `count` on repeat the last one: no tile reads past its rows.
     """
 
     def codegen(context, builder, signature, args):
-        source, start, stride, count, places, place, first, panel, column, width = args
+        source, start, stride, count, step_of, offset, first, panel, column, width = args
         rows = _load_rows(context, builder, signature.args[0], source, start, stride, count)
-        targets = _row_starts(context, builder, signature.args[4], places, place, first, column, width)
+        targets = _row_starts(context, builder, signature.args[4], step_of, offset, first, column, width)
         _store_rows(context, builder, signature.args[7], panel, targets, _transpose(builder, rows))
         return context.get_dummy_value()
 
     size = types.intp
-    return types.void(source, size, size, size, places, size, size, panel, size, size), codegen
+    return types.void(source, size, size, size, step_of, size, size, panel, size, size), codegen
 
 
 @intrinsic
-def collect(typingctx, panel, column, width, places, place, first, target, start, stride):
-    """target[start + i stride + j] = panel[places[place + j] - first, column + i]: `spread` the other way round."""
+def collect(typingctx, panel, column, width, step_of, offset, first, target, start, stride):
+    """target[start + i stride + j] = panel[step_of[offset + j] - first, column + i]: `spread` the other way round."""
 
     def codegen(context, builder, signature, args):
-        panel, column, width, places, place, first, target, start, stride = args
-        sources = _row_starts(context, builder, signature.args[3], places, place, first, column, width)
+        panel, column, width, step_of, offset, first, target, start, stride = args
+        sources = _row_starts(context, builder, signature.args[3], step_of, offset, first, column, width)
         rows = [_load(builder, _pointer(context, builder, signature.args[0], panel, source)) for source in sources]
         targets = _strided(builder, start, stride, LANES)
         _store_rows(context, builder, signature.args[6], target, targets, _transpose(builder, rows))
         return context.get_dummy_value()
 
     size = types.intp
-    return types.void(panel, size, size, places, size, size, target, size, size), codegen
+    return types.void(panel, size, size, step_of, size, size, target, size, size), codegen
 
 
 def _load_rows(context, builder, array_type, source, start, stride, count):
@@ -316,21 +320,21 @@ def _load_rows(context, builder, array_type, source, start, stride, count):
     return rows
 
 
-def _store_rows(context, builder, array_type, target, places, rows):
-    for place, row in zip(places, rows, strict=True):
-        _store(builder, row, _pointer(context, builder, array_type, target, place))
+def _store_rows(context, builder, array_type, target, starts, rows):
+    for start, row in zip(starts, rows, strict=True):
+        _store(builder, row, _pointer(context, builder, array_type, target, start))
 
 
 def _strided(builder, start, stride, number):
     return [builder.add(start, builder.mul(stride, ir.Constant(stride.type, i))) for i in range(number)]
 
 
-def _row_starts(context, builder, array_type, places, place, first, column, width):
+def _row_starts(context, builder, array_type, step_of, offset, first, column, width):
     """Where the rows of 16 positions start in a panel."""
     starts = []
     for j in range(LANES):
-        index = builder.add(place, ir.Constant(place.type, j))
-        row = builder.sub(builder.load(_pointer(context, builder, array_type, places, index)), first)
+        index = builder.add(offset, ir.Constant(offset.type, j))
+        row = builder.sub(builder.load(_pointer(context, builder, array_type, step_of, index)), first)
         starts.append(builder.add(column, builder.mul(row, width)))
     return starts
 
@@ -343,15 +347,15 @@ def merge_near(typingctx, a, b, c, d):
 
 @intrinsic
 def merge_far(typingctx, array, index, stride):
-    """Lane 4 i + n of the result is the sum of lanes n, n + 4, n + 8 and n + 12 of array[index + i stride : ... + 16], i < 4.
+    """Lane 4 i + n of the result sums lanes n, n + 4, n + 8 and n + 12 of array[index + i stride : ... + 16], i < 4.
 
     After `merge_near` of each: the sum of all lanes of its n-th vector.
     """
 
     def codegen(context, builder, signature, args):
         array, index, stride = args
-        places = _strided(builder, index, stride, 4)
-        rows = [_load(builder, _pointer(context, builder, signature.args[0], array, place)) for place in places]
+        starts = _strided(builder, index, stride, 4)
+        rows = [_load(builder, _pointer(context, builder, signature.args[0], array, start)) for start in starts]
         return _merge(builder, rows, (8, 4))
 
     return lanes(array, types.intp, types.intp), codegen
@@ -363,12 +367,12 @@ def add_fours(typingctx, source, index, target, start, stride):
 
     def codegen(context, builder, signature, args):
         source, index, target, start, stride = args
-        places = _strided(builder, index, ir.Constant(index.type, LANES), 4)
-        rows = [_load(builder, _pointer(context, builder, signature.args[0], source, place)) for place in places]
+        fours = _strided(builder, index, ir.Constant(index.type, LANES), 4)
+        rows = [_load(builder, _pointer(context, builder, signature.args[0], source, four)) for four in fours]
         for width in (8, 4):
             rows = _swap(builder, rows, width, width // 4)
-        for place, row in zip(_strided(builder, start, stride, 4), rows, strict=True):
-            pointer = _pointer(context, builder, signature.args[2], target, place)
+        for at, row in zip(_strided(builder, start, stride, 4), rows, strict=True):
+            pointer = _pointer(context, builder, signature.args[2], target, at)
             _store(builder, builder.fadd(_load(builder, pointer), row), pointer)
         return context.get_dummy_value()
 
@@ -384,6 +388,7 @@ def _binary(operation, emit):
     def _(a, b):
         if isinstance(a, Lanes) and isinstance(b, Lanes):
             return lambda a, b: apply(a, b)
+        return None
 
 
 _binary(operator.add, lambda builder, a, b: builder.fadd(a, b))

@@ -1,8 +1,8 @@
 """The CPU engine: Numba kernels over work items, which torch's number of threads share.
 
-The threads are those of torch's OpenMP if they can be reached, otherwise Python's own: the kernels release the interpreter
-lock. Numba's own layers do not serve. Its OpenMP kills a forked child that uses it, and the others do not bear two callers.
-The first scan imports Numba, and compiles the kernels or reads them from the disk cache.
+The threads are those of torch's OpenMP if they can be reached, otherwise Python's own: the kernels release the
+interpreter lock. Numba's own layers do not serve. Its OpenMP kills a forked child that uses it, and the others do not
+bear two callers. The first scan imports Numba, and compiles the kernels or reads them from the disk cache.
 """
 
 import ctypes
@@ -95,17 +95,17 @@ def _most_blocks(items: list[tuple[int, ...]]) -> int:
 
 
 def _work(sizes: Sizes) -> tuple[list[tuple[int, ...]], int, int]:
-    """Work items, and the numbers of parts, each with an output copy of its own, that directions and blocks are split into.
+    """Work items, and into how many parts the directions and the blocks are split. Each part has outputs of its own.
 
-    An item is a batch entry and a group. If these do not keep all threads busy, its blocks of 16 channels are split, then its
-    directions.
+    An item is a batch entry and a group. If these do not keep all threads busy, its blocks of 16 channels are split,
+    then its directions.
     """
     batch, directions, channels, groups, _, _ = sizes
     threads = torch.get_num_threads()
     blocks = -(-(channels // groups) // LANES)
     block_parts = min(blocks, _split(batch * groups, threads))
     parts = min(directions, _split(batch * groups * block_parts, threads))
-    items = []
+    items: list[tuple[int, ...]] = []
     for b, g, i, j in itertools.product(range(batch), range(groups), range(block_parts), range(parts)):
         block_range = blocks * i // block_parts, blocks * (i + 1) // block_parts
         direction_range = directions * j // parts, directions * (j + 1) // parts
@@ -146,7 +146,7 @@ def _share(run: Callable[[tuple[int, ...], Scratch], object], items: list[tuple[
 
 
 def _memory(threads: int, size: int) -> np.ndarray:
-    """At least `size` floats per thread. The calling thread keeps them for the next scan, up to a limit: fresh pages take time."""
+    """At least `size` floats per thread. The calling thread keeps them, up to a limit: fresh pages take time."""
     kept = getattr(_own, "memory", None)
     if kept is None or len(kept) < threads or kept.shape[1] < size:
         kept = np.empty((threads, size), np.float32)  # NumPy asks for huge pages, torch does not
@@ -158,7 +158,8 @@ def _memory(threads: int, size: int) -> np.ndarray:
 def _openmp():
     """GNU's entry to the OpenMP threads that torch uses, or None if torch uses others.
 
-    They spin for milliseconds after each operator of torch, so threads of our own would compete with them for the cores.
+    They spin for milliseconds after each operator of torch, so threads of our own would compete with them for the
+    cores.
     """
     if not sys.platform.startswith("linux") or "OpenMP" not in torch.__config__.parallel_info():
         return None

@@ -112,13 +112,13 @@ def _default(device: str, dtype: torch.dtype) -> str:
 
 @torch.compiler.assume_constant_result
 def _default_on_cuda() -> str:
-    """A constant for torch.compile, which must not trace how it is found. It accepts this mark only on a plain function."""
+    """A constant for torch.compile, which must not trace the search. The decorator needs a plain function."""
     return _best_on_cuda()
 
 
 @cache
 def _best_on_cuda() -> str:
-    """Triton or mamba-ssm, whichever is installed, computes the right thing on this GPU and is faster; torch if neither does."""
+    """The faster of Triton and mamba-ssm, if they are installed and compute the right thing on this GPU; else torch."""
     from nnunet_mamba.ops import contest
 
     working = [name for name, needed in NEEDS.items() if find_spec(needed) is not None and contest.works(name)]

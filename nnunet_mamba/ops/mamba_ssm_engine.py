@@ -1,4 +1,4 @@
-"""mamba-ssm's CUDA kernel (Gu and Dao 2023) as an engine. It knows no orders, so maps are gathered before and after it."""
+"""mamba-ssm's CUDA kernel (Gu and Dao 2023) as an engine. It knows no orders: maps are gathered before and after it."""
 
 import selective_scan_cuda
 from torch import Tensor

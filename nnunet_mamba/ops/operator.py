@@ -1,7 +1,7 @@
 """The scan as one node of torch's graph, `nnunet_mamba::scan`, whatever its engine does inside.
 
-It is registered through torch.library.Library. torch.library.custom_op asks `inspect` for the calling module, and `inspect` then
-looks at every loaded module: 30 to 70 ms of each start of nnU-Net with one of our trainers.
+It is registered through torch.library.Library. torch.library.custom_op asks `inspect` for the calling module, and
+`inspect` then looks at every loaded module: 30 to 70 ms of each start of nnU-Net with one of our trainers.
 """
 
 import logging
@@ -23,7 +23,8 @@ _library.define(
     tags=torch.Tag.pt2_compliant_tag,
 )
 _library.define(
-    f"scan_backward(Tensor grad_output, {_INPUTS}, bool delta_softplus, str engine, Tensor checkpoints) -> ({_GRADIENTS})",
+    f"scan_backward(Tensor grad_output, {_INPUTS}, bool delta_softplus, str engine, Tensor checkpoints)"
+    f" -> ({_GRADIENTS})",
     tags=torch.Tag.pt2_compliant_tag,
 )
 

@@ -1,4 +1,4 @@
-"""The selective scan as written in the Mamba paper (Gu and Dao 2023, algorithm 2): the definition that engines are held to."""
+"""The definition that engines are tested against: the selective scan of Mamba (Gu and Dao 2023, algorithm 2)."""
 
 import torch
 from torch import Tensor

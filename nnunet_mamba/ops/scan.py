@@ -31,7 +31,8 @@ def selective_scan(
     h_t = exp(delta_t A) h_{t-1} + delta_t B_t u_t;  y_t = C_t h_t + D u_t.  With z, the result is y * silu(z).
 
     Shape:
-        u, delta, z: (B, D, L). A: (D, N), real. B, C: (B, N, L), or (B, G, N, L) with G dividing D. D, delta_bias: (D,).
+        u, delta, z: (B, D, L). A: (D, N), real. B, C: (B, N, L), or (B, G, N, L) with G dividing D. D, delta_bias:
+        (D,).
     Returns:
         (B, D, L) float32, or float64 like u. With `return_last_state` also the last state (B, D, N), without gradient.
     Raises:
@@ -129,7 +130,7 @@ def _run(
     dtype = torch.promote_types(u.dtype, torch.float32)
     name = engine_for(u.device.type, dtype, engine)
     with torch.autocast(device_type=u.device.type, enabled=False):
-        inputs = ScanInputs(*(x.to(dtype) for x in tensors), orders.positions, orders.steps)
+        inputs = ScanInputs(*(x.to(dtype) for x in tensors), positions=orders.positions, steps=orders.steps)
         if name == REFERENCE:
             operator.log_choice(name, u.device.type)
             return reference.scan(inputs, delta_softplus)

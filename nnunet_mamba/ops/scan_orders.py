@@ -22,20 +22,16 @@ class ScanOrders:
         positions: as above.
         steps: (K, L) int64, the inverse. Walk k visits position p at step `steps[k, p]`.
     Raises:
-        ValueError: `positions` has another shape or type, or a row is not a permutation. While torch traces, tensors have no
-            values, and only shape and type are checked.
+        ValueError: `positions` has another shape or type, or a row is not a permutation. While torch traces, tensors
+            have no values, and only shape and type are checked.
     """
 
     def __init__(self, positions: Tensor):
         if positions.dim() != 2 or positions.dtype != torch.int64:
-            raise ValueError(
-                f"orders: got {tuple(positions.shape)} {positions.dtype}, wanted (K, L) torch.int64: a position per step"
-            )
+            raise ValueError(f"orders: got {tuple(positions.shape)} {positions.dtype}, wanted (K, L) torch.int64")
         in_turn = torch.arange(positions.shape[1], device=positions.device).expand_as(positions)
         if not _torch_traces() and not torch.equal(positions.sort(dim=1).values, in_turn):
-            raise ValueError(
-                "orders: got a row that is not a permutation, wanted each position 0..L-1 once in every row"
-            )
+            raise ValueError("orders: got a row that is not a permutation, wanted each position 0..L-1 once per row")
         self.positions = positions.clone(memory_format=torch.contiguous_format)
         self.steps = torch.empty_like(self.positions).scatter_(1, self.positions, in_turn)
 
@@ -52,14 +48,14 @@ def _built_once(build: Callable[_Arguments, Tensor]) -> Callable[_Arguments, Sca
     """
 
     @torch.inference_mode(False)
-    def make(*arguments) -> ScanOrders:
-        return ScanOrders(build(*arguments))
+    def make(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> ScanOrders:
+        return ScanOrders(build(*args, **kwargs))
 
     keep = lru_cache(maxsize=64)(make)
 
     @wraps(build)
-    def orders(*arguments) -> ScanOrders:
-        return make(*arguments) if _torch_traces() else keep(*arguments)
+    def orders(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> ScanOrders:
+        return make(*args, **kwargs) if _torch_traces() else keep(*args, **kwargs)
 
     return orders
 
@@ -77,8 +73,8 @@ def slice_scan_orders(height: int, width: int, slice_height: int, slice_width: i
     """The four walks of SliceMamba's bidirectional slice scan (Fan et al. 2025). Neighbours stay close in the sequence.
 
     One walk takes horizontal slices of `slice_height` rows, each column by column. Another takes vertical slices of
-    `slice_width` columns, each row by row. The other two are the same backwards. Where the slices do not divide the map, the
-    last one is narrower.
+    `slice_width` columns, each row by row. The other two are the same backwards. Where the slices do not divide the
+    map, the last one is narrower.
     """
     positions = torch.arange(height * width, device=device).view(height, width)
     horizontal = torch.cat([band.t().reshape(-1) for band in positions.split(slice_height, dim=0)])

@@ -1,9 +1,9 @@
 """The scan in plain torch, parallel on two levels. It runs on every device that torch knows.
 
-A direction is cut into about sqrt(L) chunks of about sqrt(L) steps. All chunks take their steps together: first from a zero
-state, to learn what each one adds; then, after the states have been carried from chunk to chunk, from the true first state.
-Every factor is exp(A * sum of deltas), never a quotient of two. For A <= 0 no product exceeds one, so nothing overflows or
-underflows that should not. Only the chunks' first states are kept for the backward pass.
+A direction is cut into about sqrt(L) chunks of about sqrt(L) steps. All chunks take their steps together: first from a
+zero state, to learn what each one adds; then, after the states have been carried from chunk to chunk, from the true
+first state. Every factor is exp(A * sum of deltas), never a quotient of two. For A <= 0 no product exceeds one, so
+nothing overflows or underflows that should not. Only the chunks' first states are kept for the backward pass.
 """
 
 import math
@@ -56,10 +56,10 @@ def scan_forward(inputs: ScanInputs, delta_softplus: bool, keep: bool) -> tuple[
 
 
 def exportable_scan(inputs: ScanInputs, delta_softplus: bool) -> tuple[Tensor, Tensor]:
-    """Output and last states in about a hundred operators that every exporter knows, without a loop over steps: for ONNX.
+    """Output and last states in about a hundred operators that exporters know, without a loop over steps: for ONNX.
 
-    Each state reaches back over 1, 2, 4, ... steps in turn (Hillis and Steele 1986), again through decays only. All states of
-    the sequence are in memory at once: fine for prediction, too much for training.
+    Each state reaches back over 1, 2, 4, ... steps in turn (Hillis and Steele 1986), again through decays only. All
+    states of the sequence are in memory at once: fine for prediction, too much for training.
     """
     u, delta, A, B, C, D, delta_bias, positions, steps = inputs
     share = u.shape[1] // B.shape[2]
@@ -188,7 +188,7 @@ def _chunks(length: int) -> tuple[int, int]:
 
 
 def _carry_forward(added: Tensor, carry: Tensor) -> tuple[Tensor, Tensor]:
-    """The first state of each chunk and the last state of all, from what a chunk adds to a zero state and how it decays one."""
+    """Each chunk's first state, and the last one, from what chunks add to a zero state and how they decay a state."""
     starts = torch.empty_like(added)
     state = torch.zeros_like(added[..., 0])
     for chunk in range(added.shape[-1]):

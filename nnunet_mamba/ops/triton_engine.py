@@ -1,9 +1,9 @@
-"""The GPU engine: Triton kernels that walk the chunks of an order in parallel, so that one long sequence fills a GPU, too.
+"""The GPU engine: Triton kernels that walk the chunks of an order in parallel, so that one sequence can fill a GPU.
 
-Three passes each way: what each chunk adds to a zero state, a scan over chunks for their first states, and the chunks again
-from there. A program holds some channels and all their states of one chunk in registers. Nothing is multiplied by more than a
-decay. Directions and blocks of channels write to buffers of their own, which are summed afterwards: no atomics, and the same
-bits every time.
+Three passes each way: what each chunk adds to a zero state, a scan over chunks for their first states, and the chunks
+again from there. A program holds some channels and all their states of one chunk in registers. Nothing is multiplied by
+more than a decay. Directions and blocks of channels write to buffers of their own, which are summed afterwards: no
+atomics, and the same bits every time.
 """
 
 import logging
@@ -104,13 +104,13 @@ class _Launch:
 
 
 def _on(tensor: Tensor):
-    """Make the tensor's device the current one, where kernels run. Triton's interpreter runs on a CPU, where nothing is to do."""
+    """Make the tensor's GPU the current one, where kernels run. On a CPU, Triton's interpreter needs nothing."""
     return torch.cuda.device(tensor.device) if tensor.is_cuda else nullcontext()
 
 
 @triton.jit
 def _place(directions, channels, groups, length, STATES: tl.constexpr, CHUNK: tl.constexpr, BLOCK_C: tl.constexpr):
-    """This program's chunk, entry (batch and direction), entry and group, block, direction, channels, and which of them exist."""
+    """This program's chunk, entry (batch and direction), entry and group, block, direction, channels, their mask."""
     program = tl.program_id(0)
     chunks = tl.cdiv(length, CHUNK)
     share = channels // groups
@@ -245,7 +245,7 @@ def _add_up_adjoints(
     batch, directions, channels, groups, length,
     STATES: tl.constexpr, CHUNK: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_N: tl.constexpr, SOFTPLUS: tl.constexpr,
 ):  # fmt: skip
-    """For the state before each chunk: its gradient from the chunk's own outputs. And the sum of the chunk's step sizes."""
+    """The gradient of the state before each chunk from the chunk's own outputs, and the sum of its step sizes."""
     chunk, entry, steered, block, k, channel, real = _place(
         directions, channels, groups, length, STATES, CHUNK, BLOCK_C
     )
@@ -306,7 +306,7 @@ def _gradients(
         step, _ = _step_size(_rows(delta, delta_rows, position, real & live) + bias, SOFTPLUS)
         step = tl.where(live, step, 0.0)
         drive = step * _rows(u, u_rows, position, real)
-        before = before + (state,)  # noqa: RUF005 - Triton knows no (*before, state)
+        before += (state,)  # type: ignore[assignment]  # a tuple that grows; Triton knows no (*before, state)
         state = tl.exp(step[:, None] * rate) * state + drive[:, None] * _rows(B, B_rows, position, n < STATES)[None, :]
     for back in tl.static_range(CHUNK):
         t = chunk * CHUNK + CHUNK - 1 - back
