@@ -42,6 +42,7 @@ def log_choice(engine: str, device: str) -> None:
     logger.info("selective scan on %s: engine '%s'", device, engine)
 
 
+@torch.compiler.disable  # torch.compile does not look inside, even if the operator runs beside a compiled graph
 def _forward(*arguments):
     *tensors, delta_softplus, engine, keep = arguments
     log_choice(engine, tensors[0].device.type)
@@ -57,6 +58,7 @@ def _forward_shapes(*arguments):
     return torch.empty_like(inputs.u), state, inputs.u.new_empty(kept)
 
 
+@torch.compiler.disable
 def _backward(grad_output, *arguments):
     *tensors, delta_softplus, engine, checkpoints = arguments
     return load_engine(engine).scan_backward(grad_output, ScanInputs(*tensors), delta_softplus, checkpoints)

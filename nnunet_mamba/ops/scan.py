@@ -130,7 +130,7 @@ def _run(
     dtype = torch.promote_types(u.dtype, torch.float32)
     name = engine_for(u.device.type, dtype, engine)
     with torch.autocast(device_type=u.device.type, enabled=False):
-        inputs = ScanInputs(*(x.to(dtype) for x in tensors), positions=orders.positions, steps=orders.steps)
+        inputs = ScanInputs(*[*(x.to(dtype) for x in tensors), orders.positions, orders.steps])
         if name == REFERENCE:
             operator.log_choice(name, u.device.type)
             return reference.scan(inputs, delta_softplus)

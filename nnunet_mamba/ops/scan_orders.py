@@ -2,13 +2,10 @@
 
 from collections.abc import Callable
 from functools import lru_cache, wraps
-from typing import ParamSpec
 
 import torch
 from torch import Tensor
 from torch._guards import detect_fake_mode
-
-_Arguments = ParamSpec("_Arguments")
 
 
 class ScanOrders:
@@ -41,21 +38,21 @@ def _torch_traces() -> bool:
     return torch.compiler.is_compiling() or torch.jit.is_tracing() or detect_fake_mode() is not None
 
 
-def _built_once(build: Callable[_Arguments, Tensor]) -> Callable[_Arguments, ScanOrders]:
+def _built_once(build: Callable[..., Tensor]) -> Callable[..., ScanOrders]:
     """Keep the orders for each map size and device, unless they are made while torch traces.
 
     They are built outside inference mode, whoever calls first: autograd cannot save inference tensors.
     """
 
     @torch.inference_mode(False)
-    def make(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> ScanOrders:
-        return ScanOrders(build(*args, **kwargs))
+    def make(*arguments) -> ScanOrders:
+        return ScanOrders(build(*arguments))
 
     keep = lru_cache(maxsize=64)(make)
 
     @wraps(build)
-    def orders(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> ScanOrders:
-        return make(*args, **kwargs) if _torch_traces() else keep(*args, **kwargs)
+    def orders(*arguments) -> ScanOrders:
+        return make(*arguments) if _torch_traces() else keep(*arguments)
 
     return orders
 

@@ -242,6 +242,19 @@ def test_the_operator_is_registered_correctly(engine, keep):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+def test_torch_compile_does_not_look_into_an_engine(engine):
+    """The operator runs in a compiled function, but outside its graphs, because the function around it is not compiled."""
+    tensors = {name: x.detach() for name, x in leaves(inputs(1, 4, 12, 3, 2), torch.float32, engine).items()}
+    arguments = (*operands(tensors, engine), False)
+    scan = torch._dynamo.disable(lambda: torch.ops.nnunet_mamba.scan(*arguments)[0], recursive=False)
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    got = torch.compile(lambda: scan() + 1, backend="eager")()
+    torch.testing.assert_close(got, scan() + 1)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1  # the addition
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 def test_without_gradients_nothing_is_kept_and_the_result_is_the_same(engine):
     tensors = leaves(inputs(2, 4, 300, 5, 2), torch.float32, engine)
     arguments = tensors | {"delta_softplus": True, "engine": engine, "return_last_state": True}
