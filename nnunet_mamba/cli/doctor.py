@@ -125,15 +125,15 @@ def _engines() -> Iterator[Finding]:
         u, rate, steering = (torch.ones(shape, device=device) for shape in ((1, 2, 3), (2, 1), (1, 1, 3)))
         try:
             name = engines.engine_for(device, torch.float32)
-            result = selective_scan(u, u, -rate, steering, steering)
+            result, state = selective_scan(u, u, -rate, steering, steering, return_last_state=True)
         except (ValueError, ImportError, RuntimeError) as error:
             other = "another name, or unset it" if asked else "torch"
             yield Finding(f"scan on {device}", f"fails: {first_line(error)}", f"set {engines.VARIABLE} to {other}")
         else:
-            finite = bool(result.isfinite().all())
+            finite = bool(result.isfinite().all() and state.isfinite().all())
             fix = "" if finite else f"set {engines.VARIABLE}=torch, and report this"
-            state = f"engine '{name}', {why}" if finite else f"engine '{name}' gives {result}"
-            yield Finding(f"scan on {device}", state, fix)
+            found = why if finite else f"gives {result}, last state {state}"
+            yield Finding(f"scan on {device}", f"engine '{name}', {found}", fix)
 
 
 def _trainers() -> Finding:

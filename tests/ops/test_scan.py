@@ -243,7 +243,7 @@ def test_the_operator_is_registered_correctly(engine, keep):
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_torch_compile_does_not_look_into_an_engine(engine):
-    """The operator runs in a compiled function, but outside its graphs, because the function around it is not compiled."""
+    """Here the operator runs in a compiled function but outside its graphs: the function around it is not compiled."""
     tensors = {name: x.detach() for name, x in leaves(inputs(1, 4, 12, 3, 2), torch.float32, engine).items()}
     arguments = (*operands(tensors, engine), False)
     scan = torch._dynamo.disable(lambda: torch.ops.nnunet_mamba.scan(*arguments)[0], recursive=False)
