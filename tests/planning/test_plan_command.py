@@ -166,7 +166,7 @@ def test_plans_of_another_size_build_it(dataset, capsys, network):
             "dims: DermoMamba has no such sizes, wanted --network slicemamba or slicemamba_supernet",
         ),
         ("slicemamba", ("--dims", 8, 17, 34, 68), "dims: got (8, 17, 34, 68), wanted each twice the one before"),
-        ("slicemamba", ("--dims", 8, 16), "got 4, 4 and 2 stages, wanted as many of each"),
+        ("slicemamba", ("--dims", 8, 16), "got 4, 4 and 2 stages, wanted the same number of each"),
     ],
 )
 def test_sizes_that_cannot_be_are_refused(dataset, capsys, network, options, message):
