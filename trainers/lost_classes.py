@@ -22,8 +22,8 @@ class LostClasses(nnUNetTrainer):
         if len(history) < patience:
             return
         recent = np.array(history[-patience:], dtype=float)  # NaN: neither in the patches nor predicted
-        best = max(recent[-1], default=0.0, key=lambda dice: -1 if np.isnan(dice) else dice)
-        if not best > LEARNED:
+        best = np.nan_to_num(recent[-1]).max()
+        if best <= LEARNED:
             return
         for name, dice in zip(self._class_names(), recent.T):
             if (dice < NOTHING).all() and name not in self._named:

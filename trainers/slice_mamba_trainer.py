@@ -65,8 +65,8 @@ class SliceMambaTrainer(SliceMambaRecipe):
 
     The slicing is what `nnunet_mamba search` found for this data set, plans, configuration and fold; without a search
     it is (4, 4) everywhere. Checkpoints hold it, so that they need no other file and a continued training keeps its
-    slicing. Plans
-    may set another size of the network: `nnunet_mamba plan --network slicemamba --dims ...` writes such plans.
+    slicing. Plans may set another size of the network: `nnunet_mamba plan --network slicemamba --dims ...` writes such
+    plans.
     """
 
     slicing: Sequence[Sequence[int]] | None = None  # a pair (h, w) per block; None: as searched

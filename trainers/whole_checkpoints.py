@@ -1,6 +1,7 @@
 """WholeCheckpoints: a checkpoint file is the old one or the new one, never half of either."""
 
 import os
+from pathlib import Path
 
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
@@ -21,6 +22,8 @@ class WholeCheckpoints(nnUNetTrainer):
         if self.local_rank != 0 or self.disable_checkpointing:
             super().save_checkpoint(filename)
             return
+        for left in Path(filename).parent.glob(f"{Path(filename).name}.*.unfinished"):
+            left.unlink(missing_ok=True)  # by a training that was killed: the folder is ours, see OneTraining
         try:
             with replacing(filename) as unfinished:
                 super().save_checkpoint(str(unfinished))

@@ -17,8 +17,9 @@ class ASFMLoss(nn.Module):
 
     The paper has one class, which is never rare. With several, the published formula loses the rare ones: the slope of
     M is proportional to precision and to recall, so a class that starts badly has next to no gradient beside a class
-    that was learned, and stays lost. So with several foreground classes or regions, M is its own square root (the
-    Fowlkes-Mallows index itself), and cross entropy, which has a gradient at every wrong pixel, is added.
+    that was learned, and stays lost. So with several foreground classes or regions, the square root of M (the
+    Fowlkes-Mallows index itself) takes the place of M, and cross entropy, which has a gradient at every wrong pixel, is
+    added.
 
     Where a class is absent from the target (so TP = FN = 0), the published formula gives M = 1: no loss and no
     gradient, whatever is predicted. Here M is then TN / (TN + FP), its value for the complement: the share of pixels
@@ -67,7 +68,9 @@ class ASFMLoss(nn.Module):
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         with torch.autocast(device_type=logits.device.type, enabled=False):
-            tp, fp, fn, tn = soft_counts(logits, target, self.batch_dice, self.ignore_label)
+            logits = logits.float()
+            truth, known = truth_maps(logits, target, self.ignore_label)
+            tp, fp, fn, tn = soft_counts(logits, truth, known, self.batch_dice)
             several = tp.shape[-1] > 1
             index = torch.where(tp + fn > 0, _ratio(tp, fp) * _ratio(tp, fn), _ratio(tn, fp))
             if (self.index or ("root" if several else "product")) == "root":
@@ -76,8 +79,7 @@ class ASFMLoss(nn.Module):
             loss = losses.mean() if self.batch_dice else mean_over_processes(losses)
             weight = float(several) if self.cross_entropy is None else self.cross_entropy
             if weight:
-                truth, known = truth_maps(logits, target, self.ignore_label)
-                loss = loss + weight * pixel_cross_entropy(logits.float(), truth, known)
+                loss = loss + weight * pixel_cross_entropy(logits, truth, known)
             return loss
 
     def extra_repr(self) -> str:

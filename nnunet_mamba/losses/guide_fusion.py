@@ -74,9 +74,9 @@ class GuideFusionLoss(nn.Module):
             logits = logits.float()
             truth, known = truth_maps(logits, target, self.ignore_label)
             prepared = self._prepared.pop(target, None)
-            attention = prepared.result() if prepared else self._attention(logits.shape[1], target)
+            attention = prepared.result() if prepared else boundary_attention(truth, known)
             weight = attention if self.guidance == "pixel" else None
-            tp, fp, fn, _ = soft_counts(logits, target, self.batch_dice, self.ignore_label, weight)
+            tp, fp, fn, _ = soft_counts(logits, truth, known, self.batch_dice, weight)
             dice_loss = 1 - (2 * tp + self.smooth) / (2 * tp + fp + fn + self.smooth)
             if self.guidance == "mean":
                 of_attention, pixels = pixel_sums((attention * known, known.expand_as(attention)), self.batch_dice)

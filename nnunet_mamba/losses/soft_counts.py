@@ -18,22 +18,17 @@ class SoftCounts(NamedTuple):
 
 
 def soft_counts(
-    logits: Tensor, target: Tensor, batch_dice: bool, ignore_label: int | None = None, weight: Tensor | None = None
+    logits: Tensor, truth: Tensor, known: Tensor, batch_dice: bool, weight: Tensor | None = None
 ) -> SoftCounts:
     """Counts per foreground class or region; `weight` (B, K, ...) says how much each pixel counts.
 
-    In distributed training, `batch_dice` counts over the batches of all processes, and gradients flow to each.
+    Softmax if truth has a map fewer than logits (the counts leave out the background, class 0), else sigmoid. In
+    distributed training, `batch_dice` counts over the batches of all processes, and gradients flow to each.
 
     Shape:
-        logits: (B, K, ...) float, no activation applied.
-        target: (B, 1, ...) integer labels below K: softmax, the counts leave out the background (class 0); if K = 1,
-            0 and 1: sigmoid. (B, K, ...) with K > 1: one 0/1 map per region, sigmoid. With an ignore label, labels may
-            also be `ignore_label`, and regions come with one more map, (B, K + 1, ...), which is 1 where to ignore.
-    Raises:
-        ValueError: logits and target disagree in shape, or the target holds other values.
+        logits: (B, K, ...) float, no activation applied. truth, known: as from `truth_maps`.
     """
     logits = logits.float()
-    truth, known = truth_maps(logits, target, ignore_label)
     if truth.shape[1] == logits.shape[1]:
         probabilities = torch.sigmoid(logits)
     else:
@@ -93,7 +88,17 @@ def over_processes(sums: Tensor) -> Tensor:
 
 
 def truth_maps(logits: Tensor, target: Tensor, ignore_label: int | None) -> tuple[Tensor, Tensor]:
-    """Truth (B, foreground classes, ...) and where known (B, 1, ...), both float; uses only the shape of `logits`."""
+    """The truth per foreground class or region, and where it is known; both float. Uses only the shape of `logits`.
+
+    Shape:
+        logits: (B, K, ...).
+        target: (B, 1, ...) integer labels below K, the background being 0; if K = 1, 0 and 1. Or (B, K, ...) with
+            K > 1: one 0/1 map per region. With an ignore label, labels may also be `ignore_label`, and regions come
+            with one more map, (B, K + 1, ...), which is 1 where to ignore.
+        Result: (B, K - 1, ...) of labels, or (B, K, ...) if K = 1 or of regions; and (B, 1, ...).
+    Raises:
+        ValueError: logits and target disagree in shape, or the target holds other values.
+    """
     batch, classes = logits.shape[:2]
     maps = target.shape[1] if target.dim() == logits.dim() else 0
     regions = maps == classes and classes > 1 or maps == classes + 1 and ignore_label is not None

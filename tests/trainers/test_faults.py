@@ -186,6 +186,15 @@ def test_a_disk_that_is_full_leaves_the_checkpoint_before(prepared, there):
         trainer.load_checkpoint(str(file))
 
 
+def test_a_checkpoint_left_unfinished_by_a_killed_training_goes(prepared):
+    trainer = tiny_nnunet.trainer(ShortTrainer, prepared())
+    trainer.initialize()
+    folder = Path(trainer.output_folder)
+    (folder / "checkpoint_latest.pth.4711.unfinished").write_bytes(b"half")
+    trainer.save_checkpoint(str(folder / "checkpoint_latest.pth"))
+    assert [path.name for path in folder.glob("*.pth*")] == ["checkpoint_latest.pth"]
+
+
 def test_a_checkpoint_can_be_switched_off(prepared):
     trainer = tiny_nnunet.trainer(ShortTrainer, prepared())
     trainer.initialize()
