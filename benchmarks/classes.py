@@ -29,9 +29,9 @@ STOCK = "nnUNetTrainer"
 TRAINERS = (STOCK, *(entry.trainer for entry in entries()))
 SIZE = 64  # pixels, height and width
 BATCH = 4
-EPOCHS, STEPS_PER_EPOCH = 10, 25
+EPOCHS, STEPS_PER_EPOCH = 10, 20
 TEST_IMAGES = 48
-NOISE = 0.3
+NOISE = 0.1
 LOST, LEARNED = 0.1, 0.5
 THREADS = {"OMP_NUM_THREADS": "1", "MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "100000000000"}
 
@@ -67,14 +67,14 @@ class Scene:
 
 SCENES = {
     "1-large": Scene((0.1,)),
-    "1-tiny-per-image": Scene((0.001,), batch_dice=False),
+    "1-tiny": Scene((0.001,)),
     "2-small": Scene((0.02, 0.015)),
     "2-small-per-image": Scene((0.02, 0.015), batch_dice=False),
     "5-of-all-sizes": Scene((0.1, 0.03, 0.01, 0.01, 0.001)),
-    "13": Scene((0.01,) * 13),
-    "5-mostly-absent-per-image": Scene((0.02,) * 5, present=0.2, batch_dice=False),
-    "5-mostly-absent": Scene((0.02,) * 5, present=0.2),
-    "2-mostly-empty-images": Scene((0.03, 0.01), empty=0.7),
+    "13": Scene((0.02,) * 13),
+    "3-mostly-absent": Scene((0.03,) * 3, present=0.4),
+    "3-mostly-absent-per-image": Scene((0.03,) * 3, present=0.4, batch_dice=False),
+    "2-mostly-empty-images": Scene((0.03, 0.02), empty=0.7),
     "regions-and-ignore": Scene((0.1, 0.02), regions=True, ignore=True),
 }
 
