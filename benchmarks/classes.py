@@ -29,7 +29,8 @@ STOCK = "nnUNetTrainer"
 TRAINERS = (STOCK, *(entry.trainer for entry in entries()))
 SIZE = 64  # pixels, height and width
 BATCH = 4
-EPOCHS, STEPS_PER_EPOCH = 10, 20
+EPOCHS = 10
+STEPS = 200
 TEST_IMAGES = 48
 NOISE = 0.1
 LOST, LEARNED = 0.1, 0.5
@@ -66,15 +67,11 @@ class Scene:
 
 
 SCENES = {
-    "1-large": Scene((0.1,)),
-    "1-tiny": Scene((0.001,)),
-    "2-small": Scene((0.02, 0.015)),
-    "2-small-per-image": Scene((0.02, 0.015), batch_dice=False),
-    "5-of-all-sizes": Scene((0.1, 0.03, 0.01, 0.01, 0.001)),
     "13": Scene((0.02,) * 13),
+    "5-of-all-sizes": Scene((0.1, 0.03, 0.01, 0.01, 0.001)),
+    "1-tiny": Scene((0.001,)),
+    "2-small-per-image": Scene((0.02, 0.01), batch_dice=False),
     "3-mostly-absent": Scene((0.03,) * 3, present=0.4),
-    "3-mostly-absent-per-image": Scene((0.03,) * 3, present=0.4, batch_dice=False),
-    "2-mostly-empty-images": Scene((0.03, 0.02), empty=0.7),
     "regions-and-ignore": Scene((0.1, 0.02), regions=True, ignore=True),
 }
 
@@ -118,7 +115,7 @@ def maps(scene: Scene, labels):
     return ((labels >= classes) if scene.regions else (labels == classes)) & counted, counted
 
 
-def make_trainer(name: str, scene: Scene, folder: Path):
+def make_trainer(name: str, scene: Scene, folder: Path, steps: int = STEPS):
     """The trainer as nnUNetv2_train makes it, initialized; its files go to `folder`."""
     import torch
     from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
@@ -135,7 +132,7 @@ def make_trainer(name: str, scene: Scene, folder: Path):
     (data / "none.b2nd").touch()  # tells nnU-Net the format of cases that are never read
     trainer_class = recursive_find_trainer_class_by_name(name)
     trainer = trainer_class(plans(scene), "2d", "all", dataset, torch.device("cpu"))
-    trainer.num_epochs, trainer.num_iterations_per_epoch = EPOCHS, STEPS_PER_EPOCH
+    trainer.num_epochs, trainer.num_iterations_per_epoch = EPOCHS, steps // EPOCHS
     trainer.initialize()
     return trainer
 
@@ -190,7 +187,9 @@ def plans(scene: Scene) -> dict:
     }
 
 
-def dice_after_training(name: str, scene: Scene, seed: int, settings: dict | None = None) -> list[float]:
+def dice_after_training(
+    name: str, scene: Scene, seed: int, steps: int = STEPS, settings: dict | None = None
+) -> list[float]:
     """Train and test; Dice per class on the test images. `settings` are attributes set on the trainer first."""
     import numpy as np
     import torch
@@ -201,7 +200,7 @@ def dice_after_training(name: str, scene: Scene, seed: int, settings: dict | Non
     generator = np.random.default_rng(seed)
     with tempfile.TemporaryDirectory() as home:
         os.environ |= {name: str(Path(home, name)) for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")}
-        trainer = make_trainer(name, scene, Path(home))
+        trainer = make_trainer(name, scene, Path(home), steps)
         if settings:
             for attribute, value in settings.items():
                 setattr(trainer, attribute, value)
@@ -209,7 +208,7 @@ def dice_after_training(name: str, scene: Scene, seed: int, settings: dict | Non
         scales = trainer._get_deep_supervision_scales() if trainer.enable_deep_supervision else None
         for _ in range(EPOCHS):
             trainer.on_train_epoch_start()
-            for _ in range(STEPS_PER_EPOCH):
+            for _ in range(steps // EPOCHS):
                 images, labels = draw(scene, BATCH, generator)
                 target = torch.from_numpy(labels)
                 if scene.regions:
@@ -245,46 +244,55 @@ def _test(trainer, scene: Scene) -> list[float]:
     return [round(float(2 * hit / max(1, total)), 4) for hit, total in zip(overlap, both)]
 
 
-def _quiet(name: str, scene: Scene, seed: int, settings: dict | None) -> list[float]:
+def _quiet(*arguments) -> list[float]:
     """`dice_after_training` in a worker, which prints nothing."""
     sys.stdout = open(os.devnull, "w")  # noqa: SIM115 -- until the process ends
-    return dice_after_training(name, scene, seed, settings)
+    return dice_after_training(*arguments)
 
 
 def summary(rows: list[dict]) -> list[dict]:
-    """Per scene and trainer, over seeds: smallest and mean Dice, and how many classes were lost."""
-    stock = {(row["scene"], row["seed"]): row["dice"] for row in rows if row["trainer"] == STOCK}
+    """Per scene, number of training steps and trainer, over seeds: smallest and mean Dice, classes lost."""
+    stock = {(row["scene"], row["steps"], row["seed"]): row["dice"] for row in rows if row["trainer"] == STOCK}
     groups: dict = {}
     for row in rows:
-        groups.setdefault((row["scene"], row["trainer"]), []).append(row)
+        groups.setdefault((row["scene"], row["steps"], row["trainer"]), []).append(row)
     table = []
-    for (scene, trainer), runs in groups.items():
+    for (scene, steps, trainer), runs in groups.items():
         lost = sum(
             dice < LOST and of_stock > LEARNED
             for run in runs
-            for dice, of_stock in zip(run["dice"], stock.get((scene, run["seed"]), ()))
+            for dice, of_stock in zip(run["dice"], stock.get((scene, steps, run["seed"]), ()))
         )
         every = [dice for run in runs for dice in run["dice"]]
-        smallest = [min(run["dice"]) for run in runs]
-        table.append(
-            {"scene": scene, "trainer": trainer, "smallest": smallest, "mean": sum(every) / len(every), "lost": lost}
-        )
+        row = {"scene": scene, "steps": steps, "trainer": trainer, "smallest": [min(run["dice"]) for run in runs]}
+        table.append(row | {"mean": sum(every) / len(every), "lost": lost, "classes": len(every)})
     return table
 
 
 def markdown(rows: list[dict]) -> str:
-    lines = ["| scene | trainer | smallest class, per seed | mean | lost |", "| --- | --- | --- | --- | --- |"]
+    lines = [
+        "| scene | steps | trainer | smallest class, per seed | mean | lost |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
     for row in summary(rows):
         smallest = ", ".join(f"{dice:.2f}" for dice in row["smallest"])
-        lines.append(f"| {row['scene']} | `{row['trainer']}` | {smallest} | {row['mean']:.2f} | {row['lost']} |")
+        lines.append(
+            f"| {row['scene']} | {row['steps']} | `{row['trainer']}` | {smallest} | {row['mean']:.2f} "
+            f"| {row['lost']} of {row['classes']} |"
+        )
     return "\n".join(lines)
+
+
+def key(row: dict) -> tuple:
+    return row["seed"], list(SCENES).index(row["scene"]), row["steps"], TRAINERS.index(row["trainer"])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", choices=SCENES, default=list(SCENES), metavar="SCENE")
-    parser.add_argument("--trainers", nargs="+", default=TRAINERS, metavar="TRAINER")
+    parser.add_argument("--trainers", nargs="+", choices=TRAINERS, default=TRAINERS, metavar="TRAINER")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--steps", type=int, default=STEPS, help="training steps")
     parser.add_argument(
         "--set", type=json.loads, default={}, help='attributes of the trainers, {"asfm_index": "product"}'
     )
@@ -294,20 +302,23 @@ def main() -> None:
     args = parser.parse_args()
     os.environ |= THREADS
     rows = json.loads(args.results.read_text())["runs"] if args.results.exists() and not args.again else []
-    done = {(row["scene"], row["trainer"], row["seed"]) for row in rows}
-    wanted = [(s, t, seed) for seed in args.seeds for s in args.only for t in args.trainers]
+    done = {key(row) for row in rows}
+    wanted = [
+        {"scene": scene, "steps": args.steps, "trainer": trainer, "seed": seed}
+        for seed in args.seeds
+        for scene in args.only
+        for trainer in args.trainers
+    ]
     with ProcessPoolExecutor(args.processes, get_context("spawn"), max_tasks_per_child=1) as pool:
         futures = {
-            pool.submit(_quiet, trainer, SCENES[scene], seed, args.set): (scene, trainer, seed)
-            for scene, trainer, seed in wanted
-            if (scene, trainer, seed) not in done
+            pool.submit(_quiet, row["trainer"], SCENES[row["scene"]], row["seed"], row["steps"], args.set): row
+            for row in wanted
+            if key(row) not in done
         }
         for number, future in enumerate(as_completed(futures), start=1):
-            scene, trainer, seed = futures[future]
-            rows.append({"scene": scene, "trainer": trainer, "seed": seed, "dice": future.result()})
-            print(f"{number}/{len(futures)} {scene} {trainer} seed {seed}: {rows[-1]['dice']}", flush=True)
-            order = [*wanted, *((row["scene"], row["trainer"], row["seed"]) for row in rows)]
-            rows.sort(key=lambda row: order.index((row["scene"], row["trainer"], row["seed"])))
+            row = futures[future] | {"dice": future.result()}
+            print(f"{number}/{len(futures)} {row}", flush=True)
+            rows = sorted([*rows, row], key=key)
             scenes = {name: asdict(SCENES[name]) for name in SCENES}
             args.results.write_text(json.dumps({"scenes": scenes, "runs": rows}, indent=1))
     print(markdown(rows))
