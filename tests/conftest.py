@@ -1,7 +1,8 @@
 """Makes tests/helpers importable, sets what torch and Triton read at import, and seeds each test.
 
-OpenMP's idle threads sleep, because tests start processes that share the cores. Without a GPU, Triton interprets its
-kernels.
+The cores are shared by pytest's workers and by the processes that tests start, so each computes on one thread. glibc
+keeps the pages of freed tensors: getting them again would cost a fifth of the time. Without a GPU, Triton interprets
+its kernels.
 """
 
 import os
@@ -10,7 +11,10 @@ from pathlib import Path
 
 import pytest
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is first imported
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # this and the next are read when torch is first imported
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MALLOC_MMAP_MAX_", "0")  # this and the next are read when a process starts: pytest's workers
+os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", "100000000000")
 if not Path("/dev/nvidiactl").exists():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 sys.path.insert(0, str(Path(__file__).parent))
