@@ -83,7 +83,7 @@ def network("""
 
 
 @pytest.mark.parametrize("entry", catalogue.NETWORKS, ids=lambda entry: entry.key)
-def test_figures_are_those_of_the_network(entry):
+def test_figures_match_the_network(entry):
     network = build_network(entry.key, 3, 1, (192, 256))
     assert type(network) is getattr(networks, entry.network)
     assert sum(parameter.numel() for parameter in network.parameters()) == entry.parameters

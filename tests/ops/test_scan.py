@@ -156,7 +156,7 @@ def test_directional_scan_sums_directions_in_spatial_order(engine):
     wanted, ours = leaves(tensors, torch.float64), leaves(tensors, torch.float32, engine)
     cotangent = torch.randn(2, channels, length)
     y = torch.zeros(2, channels, length, dtype=torch.float64)
-    for k, order in enumerate(positions):  # the definition: read in order, scan, put back in place
+    for k, order in enumerate(positions):  # the definition: read in order, scan, put back in spatial order
         walked = selective_scan(
             wanted["u"][..., order],
             wanted["delta"][:, k][..., order],
