@@ -6,9 +6,9 @@
 Each scene is a stream of generated images: noise with one disc per class, each class in its own colour. A trainer is
 made as nnU-Net makes it, with its own loss, optimiser and schedule, and takes as many training steps on the same images
 as every other. New images then give the Dice per class, pooled over the images. A class is lost if its Dice is below
-0.1 and that of `nnUNetTrainer`, with the same images and seed, is above 0.5.
+0.1 and `nnUNetTrainer` reaches more than 0.5 with the same images and seed.
 
-Each training runs in its own process, on one thread. An interrupted run goes on where it was; `--again` starts anew.
+Each training runs in its own process, on one thread. An interrupted run goes on where it ended; `--again` starts anew.
 Writes benchmarks/results/classes.json and prints the table.
 """
 

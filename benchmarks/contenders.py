@@ -60,7 +60,7 @@ def directional_by(scan: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 class MaterialisedSS2D(SS2D):
-    """The block like a port of the published code: flipped and transposed maps, no orders. The engine is the same."""
+    """The block as in a port of the published code: flipped and transposed maps, no orders. The engine is the same."""
 
     def _scan(self, x: Tensor, orders: ScanOrders) -> Tensor:
         batch, channels, length = x.shape

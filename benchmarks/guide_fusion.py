@@ -63,10 +63,10 @@ def main() -> None:
     )
     row = {"batch": args.batch, "size": SIZE, "seconds": times}
     row |= {
-        f"{name}: share of the step": round(times[name] / times["without"] - 1, 4)
+        f"{name}: share of the training step": round(times[name] / times["without"] - 1, 4)
         for name in ("in a thread", "in the loss")
     }
-    row["distances alone over the step"] = round(times["distances"] / times["without"], 4)
+    row["distances only: share of the training step"] = round(times["distances"] / times["without"], 4)
     print("\n".join(f"{key:40} {value}" for key, value in row.items()))
     file = RESULTS / f"guide_fusion_{args.device}.json"
     file.write_text(json.dumps(row, indent=2) + "\n")

@@ -12,7 +12,7 @@ SHORTEST = 0.1  # seconds: a faster contender is called several times per turn
 
 
 def interleaved(contenders: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Median seconds per call of each contender. All have a turn in each round, after a call each to warm up."""
+    """Median seconds per call of each contender. After one call each to warm up, all have a turn in each round."""
     calls = {}
     for name, run in contenders.items():
         run()

@@ -161,8 +161,8 @@ def direction_row(size: tuple[int, int, int], rounds: int, device: str) -> dict:
 def bench_network(rounds: int, device: str) -> dict:
     """DA-MambaNet of two 3x192x256 images: forward over the sequential loop, a training step over mambapy.
 
-    With mambapy's scan the whole network's step takes over 20 GB, so that comparison is made at half the height and
-    width, and at full size for the first stage, which has the longest sequences.
+    With mambapy's scan the whole network's training step takes over 20 GB, so that comparison is made at half
+    the height and width, and at full size for the first stage, which has the longest sequences.
     """
     network = DAMambaNet(3, 1, (192, 256)).to(device).eval()
     images = torch.randn(2, 3, 192, 256, device=device)

@@ -2,7 +2,7 @@
 
     python benchmarks/start_up.py
 
-Each figure is measured in new processes, which take turns. The least of the rounds is what it costs; the rest is what
+Each figure is measured in new processes, which take turns. The minimum over the rounds is the cost; the rest is what
 else the machine did. `each Python`: the line of nnunet_mamba.pth, at every start. `our trainers`: what the look-up of
 one of our trainers imports on top of what nnUNetv2_predict has imported. `a stock trainer`: the time of those imports,
 for comparison.

@@ -93,7 +93,7 @@ def read_case(case: Case, sides: bool = False) -> tuple[np.ndarray, np.ndarray |
             raise ValueError(f"{path}: the mask has {got} pixels (H x W), its image {case.image.name} {wanted}")
     if sides and (both := int(np.sum(left & right))):
         raise ValueError(
-            f"{case.extra[0]}: left and right lung share {both} pixels; convert without --sides, or mend the masks"
+            f"{case.extra[0]}: left and right lung share {both} pixels; convert without --sides, or fix the masks"
         )
     return image, left + 2 * right if sides else left | right
 

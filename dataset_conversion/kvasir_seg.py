@@ -5,8 +5,9 @@
 Reads the official tree, from itself, from a folder that holds it (up to four levels down), or from a zip:
 
     Kvasir-SEG/images/<id>.jpg
-               masks/<id>.jpg           3-channel lossy JPEG: above 127 in the brightest channel is polyp; .png in
-               copies kvasir_bboxes.json       not used
+               masks/<id>.jpg           3-channel lossy JPEG: above 127 in the brightest channel is polyp;
+                                        .png in copies
+               kvasir_bboxes.json       not used
 
 Channels are R, G, B, normalised per image (z-score): light and colour depend on how close the lamp of the endoscope is.
 Each image is a group of its own; which images show the same polyp is not published.

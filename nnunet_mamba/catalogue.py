@@ -3,7 +3,7 @@
 Standard library only, so that command lines and nnU-Net's look-up can ask without importing torch.
 
 A network is a row of `NETWORKS`, its file in networks/ and its trainer's file in trainers/. A loss is one file in
-losses/ with a class `<Name>Loss`; the trainer `nnUNetTrainer<Name>` is nnU-Net's own network and recipe with that loss.
+losses/ with a class `<Name>Loss`; the trainer `nnUNetTrainer<Name>` is nnU-Net's own, with that loss.
 """
 
 import re

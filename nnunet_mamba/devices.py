@@ -1,4 +1,4 @@
-"""The device to work on where the user names none."""
+"""The device to work on if the user names none."""
 
 
 def best_device() -> str:

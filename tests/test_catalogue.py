@@ -39,15 +39,15 @@ from torch import nn
 
 
 class ToyNet(nn.Module):
-    published_names = ((r"^out\\\\.", "seg_layers."),)
+    published_names = ((r"^out\\\\.", "head.seg_layers."),)
 
     def __init__(self, in_channels, num_classes, widths=(2,)):
         super().__init__()
         self.stem = nn.Conv2d(in_channels, widths[0], 3, padding=1)
-        self.seg_layers = nn.Conv2d(widths[0], num_classes, 1)
+        self.head = nn.ModuleDict({"seg_layers": nn.Conv2d(widths[0], num_classes, 1)})
 
     def forward(self, x):
-        return self.seg_layers(self.stem(x).relu())
+        return self.head["seg_layers"](self.stem(x).relu())
 """.replace("\\\\", "\\"),
     "trainers/toy_trainer.py": """
 from nnunet_mamba.losses import ToyLoss
@@ -83,7 +83,7 @@ def network("""
 
 
 @pytest.mark.parametrize("entry", catalogue.NETWORKS, ids=lambda entry: entry.key)
-def test_figures_are_those_of_the_network(entry):
+def test_figures_match_the_network(entry):
     network = build_network(entry.key, 3, 1, (192, 256))
     assert type(network) is getattr(networks, entry.network)
     assert sum(parameter.numel() for parameter in network.parameters()) == entry.parameters
@@ -114,7 +114,7 @@ def test_other_names_are_refused(name):
 
 
 def test_rooms_list_what_they_have():
-    assert {"ASFMLoss", "GuideFusionLoss"} == set(losses.__all__) <= set(dir(losses))
+    assert {"ASFMLoss", "GuideFusionLoss"} <= set(losses.__all__) <= set(dir(losses))
     assert {entry.network for entry in catalogue.NETWORKS} < set(dir(networks))
     assert {entry.trainer for entry in catalogue.entries()} < set(dir(trainers))
     for room in (losses, networks, trainers):
@@ -162,9 +162,9 @@ from nnunet_mamba.planning.planner import PLANNERS
 found = recursive_find_trainer_class_by_name("ToyTrainer_3epochs")
 print("FOUND", found.__name__, found.num_epochs, found.toy_weight)
 network = ToyNet(1, 2)
-published = {name.replace("seg_layers", "out"): torch.ones_like(x) for name, x in network.state_dict().items()}
+published = {name.replace("head.seg_layers", "out"): torch.ones_like(x) for name, x in network.state_dict().items()}
 load_published_state_dict(network, published)
-print("LOADED", network.seg_layers.weight.sum().item())
+print("LOADED", network.head.seg_layers.weight.sum().item())
 sizes = (("widths", (64,)),)
 few, many = (training_bytes("toy", 1, 2, (32, 32), 2, sizes[:count]) for count in (0, 1))
 print("COUNTED", few < many, PLANNERS["toy", "RAM"].__name__)
@@ -175,8 +175,8 @@ main(["plan", "--help"])
     )
     assert "FOUND ToyTrainer_3epochs 3 0.5" in said, said
     assert "LOADED 4.0" in said and "COUNTED True ToyNetPlannerRAM\nTrue" in said, said
-    assert "SliceMambaSupernetTrainer, ToyTrainer, nnUNetTrainerASFM" in said  # of the doctor
-    assert "slicemamba_supernet,toy}" in said and "--widths N" in said  # of the planner
+    assert ", ToyTrainer, nnUNetTrainer" in said  # of the doctor
+    assert ",toy}" in said and "--widths N" in said  # of the planner
 
 
 def test_a_loss_is_one_file_which_trains_for_any_number_of_epochs_and_predicts(with_toys):

@@ -50,7 +50,7 @@ def test_nnunet_finds_each_trainer_and_it_is_the_installed_class(name):
 
 
 @pytest.mark.parametrize("ending", ["_0epochs", "_-3epochs", "_03epochs", "_epochs", "_5epoch", "_5epochs_5epochs"])
-def test_a_wrong_ending_is_not_found_and_the_right_ones_are_said(ending, capfd):
+def test_a_wrong_ending_is_refused_and_the_right_ones_are_named(ending, capfd):
     from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 
     name = catalogue.NETWORKS[0].trainer + ending

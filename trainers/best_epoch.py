@@ -7,9 +7,9 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 class BestEpoch(nnUNetTrainer):
     """A trainer whose moving average of the validation Dice skips epochs that have none.
 
-    If no validation patch holds or is given a foreground label, as in a fold without that label, Dice is 0 / 0. In
-    nnU-Net 2.8 the moving average is then NaN for good. Nothing is better than NaN, so checkpoint_best.pth never
-    changes.
+    If no validation patch has a foreground label, in the truth or the prediction, as in a fold without that label,
+    Dice is 0 / 0. In nnU-Net 2.8 the moving average is then NaN for good. Nothing is better than NaN, so
+    checkpoint_best.pth never changes.
     """
 
     _best_ema: float | None

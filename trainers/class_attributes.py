@@ -7,8 +7,8 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 class ClassAttributes(nnUNetTrainer):
     """A trainer with hyper-parameters in the body of its class: `num_epochs = 50` there is enough.
 
-    nnU-Net sets its own on each trainer, where they hide the class's; those are removed. The `__init__` of a derived
-    trainer comes later and has the last word.
+    nnU-Net sets its defaults on each instance, where they hide the class's values: they are removed. The `__init__`
+    of a derived trainer comes later and has the last word.
     """
 
     def __init__(

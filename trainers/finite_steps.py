@@ -12,7 +12,7 @@ class FiniteSteps(nnUNetTrainer):
 
     nnU-Net 2.8 relies on the gradient scaler, which exists on CUDA only. On other devices one NaN image turns all
     weights into NaN. The scaler does not undo what such a batch left in the running statistics of batch norms. It also
-    lowers the loss scale, though no scale mends a loss that is not finite. Here a bad batch gives the optimiser no
+    lowers the loss scale, though no scale makes such a loss finite. Here a bad batch gives the optimiser no
     gradients, restores statistics and scale, and does not count in an epoch's means. The gradients decide, because they
     are the same in all processes of a distributed training. On CUDA a good step waits for the device no more often than
     the scaler does.
@@ -91,7 +91,7 @@ def _finite(optimizer: Optimizer) -> bool:
 
 
 def _with_finite_losses(outputs: list[dict]) -> list[dict]:
-    """`outputs` with the mean of the finite losses in place of the others, which leaves that mean unchanged.
+    """`outputs` with the mean of the finite losses instead of the others, which leaves that mean unchanged.
 
     The number of outputs stays, because nnU-Net stacks those of all processes.
     """

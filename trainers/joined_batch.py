@@ -44,9 +44,8 @@ class JoinedBatch(nn.Module):
     """nnU-Net's Dice over a batch, with the batch's images joined into one, which has the same sums.
 
     In distributed training nnU-Net 2.8.1 gathers the sums of each image from all processes, as tensors of one size. But
-    it
-    splits a batch of 13 for two GPUs into 7 and 6: the training ends with an error or hangs. With one joined image per
-    process the sizes agree.
+    it splits a batch of 13 for two GPUs into 7 and 6: the training ends with an error or hangs. With one joined image
+    per process the sizes agree.
     """
 
     def __init__(self, dice: nn.Module):

@@ -8,7 +8,7 @@ PATIENCE = 10  # epochs
 
 
 class LostClasses(nnUNetTrainer):
-    """A trainer that names each class whose pseudo Dice stays at nothing while another class learns.
+    """A trainer that names each class whose pseudo Dice stays near zero while another class learns.
 
     It says so once per class, in one line of the log: after 10 epochs below 0.01, or half of a shorter training.
     """

@@ -9,7 +9,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 class PlateauOfHistory:
     """torch's ReduceLROnPlateau as a function of the logged validation Dice, for nnU-Net's `lr_scheduler.step(epoch)`.
 
-    Each step replays the history of earlier epochs. nnU-Net keeps that history in its checkpoints, so a continued
+    Each call replays the history of earlier epochs. nnU-Net keeps that history in its checkpoints, so a continued
     training has the right learning rate without any state of ours.
 
     Args:

@@ -1,4 +1,4 @@
-"""RobustTrainer: nnU-Net's trainer that loses no training to one bad image, a full disk or a second start."""
+"""RobustTrainer: nnU-Net's trainer, but no training is lost to one bad image, a full disk or a second start."""
 
 from nnunet_mamba.trainers.best_epoch import BestEpoch
 from nnunet_mamba.trainers.class_attributes import ClassAttributes

@@ -144,7 +144,7 @@ def _check_groups(training: Sequence[Case], official: Sequence[Case]) -> None:
 
 
 def _check_sources(dataset: Dataset, source: str | Path | Sequence[str | Path]) -> list[Path]:
-    """One path per source of the data set, each another."""
+    """One path per source of the data set, all different."""
     paths = [Path(source)] if isinstance(source, str | Path) else [Path(path) for path in source]
     flags = [wanted.flag for wanted in dataset.sources]
     if len(paths) != len(flags):

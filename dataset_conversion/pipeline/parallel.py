@@ -23,8 +23,7 @@ class Workers:
         """`[function(item) for item in items]`.
 
         With more than one process `function` must be picklable. All results are kept, so they should be small. An
-        exception
-        ends the run and the workers: by the time it arrives here, no worker writes any more.
+        exception ends the run and the workers: by the time it arrives here, no worker writes any more.
         """
         try:
             results: Iterable[Result]

@@ -47,7 +47,7 @@ def verify_cases(
     if broken and not skip_bad:
         named = "; ".join(case.reason for case in broken[:MAX_NAMED])
         more = f"; and {len(broken) - MAX_NAMED} more" if len(broken) > MAX_NAMED else ""
-        raise ValueError(f"{named}{more} (mend the source, or leave such cases out with --skip-bad)")
+        raise ValueError(f"{named}{more} (fix the source, or leave such cases out with --skip-bad)")
     if not facts:
         first = [*broken, *skipped][:1]
         raise ValueError(f"no case is left to convert: {first[0].reason if first else 'the source holds none'}")

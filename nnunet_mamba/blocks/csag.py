@@ -25,9 +25,9 @@ class AttentionGate(nn.Module):
 
 
 class ChannelSpatialAttentionGate(nn.Module):
-    """The decoder's map, upsampled and passed through CBAM, gates the skip; returns the gated skip beside the skip.
+    """The decoder's map, upsampled and passed through CBAM, gates the skip; returns the gated skip and the skip.
 
-    As in the published code, the decoder's map has no other path to the next stage than this gate.
+    As in the published code, the decoder's map reaches the next stage only through this gate.
 
     Shape:
         decoder: (B, C, H, W), skip: (B, S, 2H, 2W) -> (B, 2S, 2H, 2W).

@@ -35,8 +35,7 @@ class MultiAttentionMamba(nn.Module):
 
     As published, the first two quarters share one attention and one VSS block, the last two share one residual Mamba,
     and all four share one instance norm. Each shared module runs once, on its quarters as one batch. The published
-    block has
-    three more instance norms that it never uses: they are kept, frozen, so that published weights load.
+    block has three more instance norms that it never uses: they are kept, frozen, so that published weights load.
 
     Args:
         size: (H, W) of the input, both even.

@@ -28,7 +28,7 @@ class PrioritySpatialAttention(nn.Module):
     One weight matrix mixes the columns and one the rows, so a module only fits one map size.
 
     The published code weighs the three means by a softmax that runs over the images of a batch (`nn.Softmax2d` of a 3-D
-    tensor). An image's gate then depends on the rest of its batch, and prediction, one image at a time, uses other
+    tensor). An image's gate then depends on the rest of its batch, and prediction, one image at a time, has other
     gates than training. Here the images are independent: the result is the published one for a batch of one, where that
     softmax is 1. The published module also has a 1x1 convolution that it never uses: it is kept, frozen, so that
     published weights load.

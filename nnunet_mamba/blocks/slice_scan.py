@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from nnunet_mamba.blocks.ss2d import SS2D
 from nnunet_mamba.ops import ScanOrders, slice_scan_orders
 
-ANY_SLICES = (0, 0)  # in a state dict; of the shape of real slices, as nnU-Net's check of pretrained weights demands
+ANY_SLICES = (0, 0)  # in a state dict; shaped like real slices, because nnU-Net compares shapes of pretrained weights
 
 
 class SliceScan2D(SS2D):
@@ -19,7 +19,7 @@ class SliceScan2D(SS2D):
     not divide. Here every result returns to its position, and the last slice may be narrower.
 
     The slices are part of `state_dict`, because weights only fit the walk that they were trained on. Weights that were
-    not trained on any slices carry `ANY_SLICES` instead: loading them keeps the slices of the module.
+    not trained on any slices carry `ANY_SLICES` instead: loading them keeps the module's slices.
 
     Args:
         slices: (h, w): the rows of a horizontal slice and the columns of a vertical one.

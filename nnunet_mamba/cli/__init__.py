@@ -1,1 +1,1 @@
-"""The command `nnunet_mamba`: one file a sub-command."""
+"""The command `nnunet_mamba`: one file per sub-command."""

@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"{mark:4}  {finding.subject:24} {finding.state}")
         if finding.fix:
             print(f"      {'':24} -> {finding.fix}")
-    print(f"\n{red} to mend" if red else "\nnothing to mend")
+    print(f"\n{red} to fix" if red else "\nnothing to fix")
     return 1 if red else 0
 
 

@@ -18,14 +18,13 @@ class ASFMLoss(nn.Module):
     The paper has one class, which is never rare. With several, the published formula loses the rare ones: the slope of
     M is proportional to precision and to recall, so a class that starts badly has next to no gradient beside a class
     that was learned, and stays lost. So with several foreground classes or regions, the square root of M (the
-    Fowlkes-Mallows index itself) takes the place of M, and cross entropy, which has a gradient at every wrong pixel, is
-    added.
+    Fowlkes-Mallows index itself) replaces M, and cross entropy is added: it has a gradient at every wrong pixel.
 
     Where a class is absent from the target (so TP = FN = 0), the published formula gives M = 1: no loss and no
     gradient, whatever is predicted. Here M is then TN / (TN + FP), its value for the complement: the share of pixels
-    that were rightly left alone, so false positives cost.
+    where the class is rightly not predicted, so false positives cost.
 
-    In distributed training, the loss is that of the joined batches.
+    In distributed training, the loss is computed over the joined batches.
 
     Args:
         alpha: strength of the non-linear term; the paper's 0.25.
@@ -37,7 +36,7 @@ class ASFMLoss(nn.Module):
     Shape:
         logits: (B, K, ...) float, no activation applied.
         target: (B, 1, ...) integer labels (softmax, background left out; sigmoid where K = 1), or (B, K, ...) regions
-            (sigmoid; with an ignore label one more map, 1 where to ignore).
+            (sigmoid; with an ignore label one more map, 1 for pixels to ignore).
         Result: a scalar. Without cross entropy it is in [0, 1] up to rounding: 0 for a perfect prediction, 1 for none.
     Raises:
         ValueError: unknown index, logits and target differ in shape, or the target holds values that are no label.

@@ -5,17 +5,17 @@ import math
 import torch
 from torch import Tensor
 
-FAR = 1e6  # pixels: farther than any image is long, and its square is exact enough in float32 to lose every comparison
-MOST = 2**25  # numbers that the search over one axis holds at a time
+FAR = 1e6  # pixels: longer than any image, so that its square, rounded to float32, still loses every comparison
+MOST = 2**25  # most numbers in memory while one axis is searched
 
 
 def boundary_attention(truth: Tensor, known: Tensor | None = None) -> Tensor:
     """1 / (1 + d), d the distance in pixels from each pixel to the nearest one of the other value, in its own map.
 
     1/2 beside a boundary, falling with the distance. Unknown pixels have neither value: the edge of the labelled area
-    is no boundary. A map of one value has no boundary inside, and d is the map's diagonal, the largest distance
-    possible: were it smaller, the many maps of an absent class would outweigh the maps with a boundary. On a CPU by
-    SciPy, elsewhere by torch on the device.
+    is not a boundary. In a map with only one value, d is the map's diagonal, the largest possible distance. If it were
+    smaller, the many maps of an absent class would outweigh the maps with a boundary. Computed by SciPy on a CPU, and
+    by torch on other devices.
 
     Shape:
         truth: (B, K, ...) of 0 and 1, two or three spatial axes.
@@ -37,34 +37,34 @@ def _by_scipy(goal: Tensor) -> Tensor:
     from scipy.ndimage import distance_transform_edt
 
     distances = torch.full(goal.shape, FAR)
-    for places, distance in zip(goal, distances, strict=True):
-        if places.any():  # else SciPy measures to a place outside
-            distance.copy_(torch.from_numpy(distance_transform_edt(~places.numpy())))
+    for goals, distance in zip(goal, distances, strict=True):
+        if goals.any():  # without one, SciPy measures to a pixel outside the map
+            distance.copy_(torch.from_numpy(distance_transform_edt(~goals.numpy())))
     return distances
 
 
 def distance_to_nearest(goal: Tensor) -> Tensor:
     """The distance to the nearest True, by torch (Felzenszwalb and Huttenlocher 2012, without their lower envelope).
 
-    Along the last axis from running extrema, along each other axis by the minimum over all offsets.
+    Running extrema give it along the last axis, minima over all offsets along each other axis.
 
     Shape:
         goal: (M, ...) bool. Result: the same, float32; about `FAR` or more in a map without any True.
     """
-    place = torch.arange(goal.shape[-1], device=goal.device, dtype=torch.float32)
-    before = torch.where(goal, place, -FAR).cummax(-1).values
-    behind = torch.where(goal, place, FAR).flip(-1).cummin(-1).values.flip(-1)
-    squared = torch.minimum(place - before, behind - place).square()
+    index = torch.arange(goal.shape[-1], device=goal.device, dtype=torch.float32)
+    before = torch.where(goal, index, -FAR).cummax(-1).values
+    after = torch.where(goal, index, FAR).flip(-1).cummin(-1).values.flip(-1)
+    squared = torch.minimum(index - before, after - index).square()
     for axis in range(goal.dim() - 2, 0, -1):
         squared = _nearest_along(squared.movedim(axis, -1)).movedim(-1, axis)
     return squared.sqrt()
 
 
 def _nearest_along(squared: Tensor) -> Tensor:
-    """min over j of squared[..., j] + (i - j)^2, a slab of i at a time so that memory stays bounded."""
+    """min over j of squared[..., j] + (i - j)^2, for a slab of i at a time, so that memory stays bounded."""
     length = squared.shape[-1]
-    place = torch.arange(length, device=squared.device, dtype=torch.float32)
-    offsets = (place[:, None] - place).square()
+    index = torch.arange(length, device=squared.device, dtype=torch.float32)
+    offsets = (index[:, None] - index).square()
     slab = max(1, MOST // squared.numel())
     nearest = [(squared[..., None, :] + offsets[i : i + slab]).amin(-1) for i in range(0, length, slab)]
     return torch.cat(nearest, dim=-1)

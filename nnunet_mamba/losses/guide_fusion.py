@@ -30,7 +30,7 @@ class GuideFusionLoss(nn.Module):
     1e-3. That is the default: trained for 100 iterations on PH2, DermoMamba reached a Dice of 0.922 on held-out
     lesions, against 0.878 with the mean (one seed).
 
-    An image without a class, or with nothing else, has no boundary. Its attention is 1 / (1 + the image's diagonal)
+    An image without a class, or filled by it, has no boundary. Its attention is 1 / (1 + the image's diagonal)
     everywhere, so such images weigh little in a batch's pooled Dice. Ignored pixels count in neither term and form no
     boundary. Always in float32. In distributed training both terms are computed over the joined batches.
 
@@ -43,7 +43,7 @@ class GuideFusionLoss(nn.Module):
     Shape:
         logits: (B, K, ...) float, no activation applied.
         target: (B, 1, ...) integer labels (softmax, the Dice leaves out the background; sigmoid where K = 1), or
-            (B, K, ...) regions (sigmoid; with an ignore label one more map, 1 where to ignore).
+            (B, K, ...) regions (sigmoid; with an ignore label one more map, 1 for pixels to ignore).
         Result: a scalar, the mean over classes or regions.
     Raises:
         ValueError: unknown guidance, logits and target differ in shape, or the target holds values that are no label.
@@ -59,7 +59,7 @@ class GuideFusionLoss(nn.Module):
         self.guidance = guidance
         self.batch_dice = batch_dice
         self.ignore_label = ignore_label
-        self._prepared = WeakTensorKeyDictionary()  # a target, as the very tensor -> its attention, a Future
+        self._prepared = WeakTensorKeyDictionary()  # a target (the object, not its value) -> Future of its attention
 
     def prepare(self, target: Tensor, num_classes: int) -> None:
         """Start computing the attention of a CPU target, for a forward with the same tensor and `num_classes` logits.

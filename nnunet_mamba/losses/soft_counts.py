@@ -1,4 +1,4 @@
-"""Soft true and false positives and negatives, from logits and a target in any of the forms that segmentation uses."""
+"""Soft true and false positives and negatives, from logits and a target in any form that segmentation uses."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -22,7 +22,7 @@ def soft_counts(
 ) -> SoftCounts:
     """Counts per foreground class or region; `weight` (B, K, ...) says how much each pixel counts.
 
-    Softmax if truth has a map fewer than logits (the counts leave out the background, class 0), else sigmoid. In
+    Softmax if truth has one map fewer than logits (the counts leave out the background, class 0), else sigmoid. In
     distributed training, `batch_dice` counts over the batches of all processes, and gradients flow to each.
 
     Shape:
@@ -65,9 +65,9 @@ def pixel_cross_entropy(logits: Tensor, truth: Tensor, known: Tensor) -> Tensor:
 
 
 def mean_over_processes(values: Tensor, weight: Tensor | None = None) -> Tensor:
-    """The weighted mean of all elements of all processes' tensors, 0 where no weight is.
+    """The weighted mean of all elements of all processes' tensors; 0 if all weights are 0.
 
-    Not the mean of the processes' means: their batches may differ in size, and in how many pixels are to be ignored.
+    Not the mean of the processes' means: their batches may differ in size and in the number of ignored pixels.
     """
     weight = torch.ones_like(values) if weight is None else weight.expand_as(values)
     total, weights = over_processes(torch.stack([(values * weight).sum(), weight.sum()]))
@@ -94,8 +94,8 @@ def truth_maps(logits: Tensor, target: Tensor, ignore_label: int | None) -> tupl
         logits: (B, K, ...).
         target: (B, 1, ...) integer labels below K, the background being 0; if K = 1, 0 and 1. Or (B, K, ...) with
             K > 1: one 0/1 map per region. With an ignore label, labels may also be `ignore_label`, and regions come
-            with one more map, (B, K + 1, ...), which is 1 where to ignore.
-        Result: (B, K - 1, ...) of labels, or (B, K, ...) if K = 1 or of regions; and (B, 1, ...).
+            with one more map, (B, K + 1, ...), which is 1 for pixels to ignore.
+        Result: (B, K - 1, ...) for labels, or (B, K, ...) for regions and for K = 1; and (B, 1, ...).
     Raises:
         ValueError: logits and target disagree in shape, or the target holds other values.
     """

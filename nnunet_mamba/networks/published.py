@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 from torch import Tensor, nn
 
-# regular expressions and what takes their place, applied in turn to a published name
+# regular expressions and their replacements, applied in turn to a published name
 Names = tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]
 
 
@@ -16,7 +16,7 @@ def load_published_state_dict(network: nn.Module, state_dict: Mapping[str, Tenso
         network: a network of nnunet_mamba.networks, built for the channels, classes and input size of the weights.
         state_dict: the authors' state dict, from `torch.load(file, weights_only=True)`.
     Raises:
-        ValueError: the network was not published; or entries are missing, unknown or of another shape, and which.
+        ValueError: the network was not published; or entries, which it names, are missing, unknown or of another shape.
     """
     names: Names | None = getattr(type(network), "published_names", None)
     if not names:
@@ -50,5 +50,5 @@ def translate(name: str, names: Names) -> str:
 
 
 def is_setting(name: str) -> bool:
-    """Whether an entry of a state dict is a setting of ours and no weight, such as the slices of a scan."""
+    """Whether an entry of a state dict is one of our settings and not a weight, such as the slices of a scan."""
     return name.endswith("_extra_state")

@@ -20,7 +20,7 @@ PATCH = 4
 class SliceMamba(nn.Module):
     """Four stages of S3 blocks down with patch merging, four up with patch expanding, added skips, and a 1x1 head.
 
-    Images may have any size, also another one than in training: they are padded with zeros below and to the right to
+    Images may have any size, not only the size in training. They are padded with zeros below and to the right to
     multiples of 32, and the logits are cropped back.
 
     Args:
@@ -88,7 +88,7 @@ class SliceMamba(nn.Module):
         return self.leave(maps, x.shape[2:])
 
     def enter(self, x: Tensor) -> tuple[Tensor, ...]:
-        """The first block's input: maps (B, H', W', C), the current one first, then the skips from the deepest on."""
+        """The first block's input: maps (B, H', W', C), the current one first, then the skips, deepest first."""
         check_channels(type(self).__name__, x, self.in_channels)
         height, width = x.shape[2:]
         return (self.embedding(padded(x, padded_size((height, width), PATCH << (len(self.dims) - 1)))),)
@@ -134,8 +134,8 @@ class SliceMambaSupernet(SliceMamba):
         choices: pairs (h, w) to choose from.
         sizes: `depths`, `depths_decoder`, `dims` and `drop_path` of `SliceMamba`.
     Shape:
-        (B, in_channels, H, W) -> logits (B, num_classes, H, W), along the path of `set_path`; at first all first
-        choices.
+        (B, in_channels, H, W) -> logits (B, num_classes, H, W), along the path of `set_path`; until
+        then, along the first choice of each block.
     """
 
     def __init__(self, in_channels: int, num_classes: int, choices: Sequence[Sequence[int]] = SLICES, **sizes):

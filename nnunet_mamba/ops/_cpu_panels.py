@@ -5,8 +5,8 @@ channels and positions. Each position of a tile goes to the row of its step, a w
 short segments, which stay in the L2 cache. A walk that jumps over the whole map, such as column-major, is one segment,
 and its panels hold 16 channels of the map.
 
-Importing this module loads Numba and compiles nothing. Numba's disk cache sees changes in the file of a kernel only:
-after editing this file, touch _cpu_forward.py and _cpu_backward.py.
+Importing this module loads Numba and compiles nothing. Numba's disk cache only notices changes in a kernel's own file:
+after editing this one, touch _cpu_forward.py and _cpu_backward.py.
 """
 
 # mypy: disable-error-code="call-arg, var-annotated"
@@ -59,7 +59,7 @@ def cut(positions):
 
 @jit
 def fill(source, start, stride, count, segment, panel, column, width):
-    """panel[row(j), column + i] = source[start + i stride + j] for 16 channels i. From `count` on they repeat the last.
+    """panel[row(j), column + i] = source[start + i stride + j] for 16 channels i; from `count` on they repeat the last.
 
     `segment` is (step_of, offset, first, size): j < size, and row(j) = step_of[offset + j] - first. Rows have `width`
     floats.

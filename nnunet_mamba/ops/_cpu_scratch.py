@@ -76,7 +76,7 @@ def forward_layout(rows: int, states: int, blocks: int) -> ForwardScratch:
 
 
 def backward_layout(rows: int, states: int, blocks: int) -> BackwardScratch:
-    """The same for the backward. States are padded to a multiple of four, in which they are walked."""
+    """The same for the backward pass. States are padded to a multiple of four, because it takes four at a time."""
     width, padded = round_up(states, LANES), round_up(states, 4)
     return BackwardScratch(
         u_panel=rows * LANES,

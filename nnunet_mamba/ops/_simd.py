@@ -20,7 +20,7 @@ from numba.extending import intrinsic, overload, register_model
 from nnunet_mamba.ops._cpu_scratch import LANES
 
 LOG2_E = 1.4426950408889634
-_LOG2_E_REST = LOG2_E - 1.4426950216293335  # what float32 leaves of it
+_LOG2_E_REST = LOG2_E - 1.4426950216293335  # what rounding to float32 leaves out
 
 _FLOAT = ir.FloatType()
 _INT = ir.IntType(32)
@@ -29,7 +29,7 @@ _INT_VECTOR = ir.VectorType(_INT, LANES)
 
 # (2^f - 1) / f on [-0.5, 0.5]: relative error of 2^f below 1e-7, exact at f = 0 so that decays next to 1 do not drift
 _EXP2 = (0.6931469775976778, 0.24022242083110548, 0.055507337444716705, 0.00967151278585768, 0.0013264727252679182)
-# log(1 + e) / e on [0, 1]: relative error below 5e-9, so that small e survive. One division less than with fewer terms
+# log(1 + e) / e on [0, 1]: relative error below 5e-9, so that small e are kept. One division less than with fewer terms
 _LOG1P = (
     1.0, -0.4999990165233612, 0.3332996368408203, -0.24954134225845337, 0.1967593878507614, -0.15305592119693756,
     0.10603655129671097, -0.05695953592658043, 0.01985146291553974, -0.0032440251670777798,
@@ -175,7 +175,7 @@ def load(typingctx, array, index):
 
 @intrinsic
 def prefetch(typingctx, array, index):
-    """Bring array[index] into the caches. Outside of the array nothing happens."""
+    """Bring array[index] into the caches. Outside the array it does nothing."""
 
     def codegen(context, builder, signature, args):
         byte = ir.IntType(8).as_pointer()

@@ -1,8 +1,8 @@
-"""The CPU engine: Numba kernels over work items, which torch's number of threads share.
+"""The CPU engine: Numba kernels over work items, shared by as many threads as torch uses.
 
-The threads are those of torch's OpenMP if they can be reached, otherwise Python's own: the kernels release the
-interpreter lock. Numba's own layers do not serve. Its OpenMP kills a forked child that uses it, and the others do not
-bear two callers. The first scan imports Numba, and compiles the kernels or reads them from the disk cache.
+These are torch's OpenMP threads if they can be reached, otherwise Python's own: the kernels release the interpreter
+lock. Numba's own threading layers cannot be used: its OpenMP kills a forked child that uses it, and the others do
+not allow two callers at once. The first scan imports Numba, and compiles the kernels or reads them from the disk cache.
 """
 
 import ctypes
@@ -95,7 +95,7 @@ def _most_blocks(items: list[tuple[int, ...]]) -> int:
 
 
 def _work(sizes: Sizes) -> tuple[list[tuple[int, ...]], int, int]:
-    """Work items, and into how many parts the directions and the blocks are split. Each part has outputs of its own.
+    """Work items, and the number of parts that directions and blocks are split into. Each part has its own outputs.
 
     An item is a batch entry and a group. If these do not keep all threads busy, its blocks of 16 channels are split,
     then its directions.
@@ -114,15 +114,15 @@ def _work(sizes: Sizes) -> tuple[list[tuple[int, ...]], int, int]:
 
 
 def _split(items: int, threads: int) -> int:
-    """Number of parts to split each item into: one if threads get equal shares already, or many."""
+    """Number of parts to split each item into: one if threads get equal shares already, otherwise one per thread."""
     return 1 if items % threads == 0 or items >= 4 * threads else threads
 
 
 def _share(run: Callable[[tuple[int, ...], Scratch], object], items: list[tuple[int, ...]], layout: Scratch) -> None:
-    """Run every item, in at most torch's number of threads including this one, each with scratch memory of its own."""
+    """Run every item, on at most as many threads as torch uses, this one included. Each has its own scratch memory."""
     threads = min(torch.get_num_threads(), len(items))
     memory = _memory(threads, total(layout))
-    counter, rows = itertools.count(), itertools.count()  # their next() is one step under the interpreter lock
+    counter, rows = itertools.count(), itertools.count()  # next() is atomic under the interpreter lock
     errors: list[BaseException] = []
 
     def work(_=None):

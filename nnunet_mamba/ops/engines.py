@@ -118,7 +118,7 @@ def _default_on_cuda() -> str:
 
 @cache
 def _best_on_cuda() -> str:
-    """The faster of Triton and mamba-ssm, if they are installed and compute the right thing on this GPU; else torch."""
+    """The faster of Triton and mamba-ssm, if they are installed and correct on this GPU; else torch."""
     from nnunet_mamba.ops import contest
 
     working = [name for name, needed in NEEDS.items() if find_spec(needed) is not None and contest.works(name)]

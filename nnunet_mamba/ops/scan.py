@@ -134,6 +134,6 @@ def _run(
         if name == REFERENCE:
             operator.log_choice(name, u.device.type)
             return reference.scan(inputs, delta_softplus)
-        if _torch_is_exporting() or torch.onnx.is_in_onnx_export():  # no exporter can take our operator along
+        if _torch_is_exporting() or torch.onnx.is_in_onnx_export():  # exporters do not know our operator
             return torch_engine.exportable_scan(inputs, delta_softplus)
         return operator.scan(inputs, delta_softplus, name)

@@ -11,7 +11,7 @@ from torch._guards import detect_fake_mode
 class ScanOrders:
     """K walks over the L positions of a map. Each row is checked to be a permutation when the object is made.
 
-    The two tensors are copies of its own. Do not write to them: engines trust them.
+    It keeps its own copy of both tensors. Do not write to them: engines trust them.
 
     Args:
         positions: (K, L) int64. Walk k visits `positions[k, t]` at step t.
@@ -34,14 +34,14 @@ class ScanOrders:
 
 
 def _torch_traces() -> bool:
-    """Whether torch follows operators for a graph or a file, or runs on fake tensors, instead of computing."""
+    """Whether torch compiles, exports or runs on fake tensors, instead of computing."""
     return torch.compiler.is_compiling() or torch.jit.is_tracing() or detect_fake_mode() is not None
 
 
 def _built_once(build: Callable[..., Tensor]) -> Callable[..., ScanOrders]:
     """Keep the orders for each map size and device, unless they are made while torch traces.
 
-    They are built outside inference mode, whoever calls first: autograd cannot save inference tensors.
+    They are built outside inference mode, even if the first caller is in it: autograd cannot save inference tensors.
     """
 
     @torch.inference_mode(False)

@@ -3,7 +3,7 @@
 A direction is cut into about sqrt(L) chunks of about sqrt(L) steps. All chunks take their steps together: first from a
 zero state, to learn what each one adds; then, after the states have been carried from chunk to chunk, from the true
 first state. Every factor is exp(A * sum of deltas), never a quotient of two. For A <= 0 no product exceeds one, so
-nothing overflows or underflows that should not. Only the chunks' first states are kept for the backward pass.
+nothing overflows, and nothing underflows that should not. Only the chunks' first states are kept for the backward pass.
 """
 
 import math

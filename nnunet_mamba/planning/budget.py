@@ -25,7 +25,7 @@ class Budget(NamedTuple):
 
     @property
     def outside(self) -> float:
-        """GiB that a training takes besides its step."""
+        """GiB that a training takes besides its training step."""
         return OUTSIDE[self.kind]
 
     @property
@@ -35,10 +35,10 @@ class Budget(NamedTuple):
 
 
 def budget(gpu_memory: float | None = None, ram: float | None = None) -> Budget:
-    """The given one, in GiB; or else the memory of the first GPU; without a GPU half of the machine's RAM.
+    """The given one, in GiB; by default the memory of the first GPU, or without a GPU half of the machine's RAM.
 
     Raises:
-        ValueError: both are given, or one is not positive; or the machine does not tell its RAM.
+        ValueError: both are given, or one is not positive; or the size of the machine's RAM is unknown.
     """
     if gpu_memory is not None and ram is not None:
         raise ValueError(f"got --gpu-memory {gpu_memory:g} and --ram {ram:g}, wanted only one of them")
@@ -60,7 +60,7 @@ def machine_ram() -> int:
         physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
         raise ValueError(
-            "this system does not tell how much RAM it has: say how much a training may take, --ram GIB"
+            "the size of this machine's RAM is unknown: say how much a training may take, --ram GIB"
         ) from None
     try:
         limit = CGROUP_LIMIT.read_text().strip()

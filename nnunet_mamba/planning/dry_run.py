@@ -1,7 +1,7 @@
 """The memory of a piece of work, counted without doing it: torch's fake tensors have shapes and lifetimes, no numbers.
 
-Every tensor that the work would allocate is counted from its birth to its last use, those that autograd keeps for the
-backward among them. What a kernel allocates inside itself is not seen; benchmarks/memory.py tells how much that is.
+Every tensor that the work would allocate is counted from its birth to its last use, including those that autograd keeps
+for the backward pass. What a kernel allocates inside itself is not seen; benchmarks/memory.py tells how much it is.
 """
 
 import weakref

@@ -7,9 +7,9 @@ from nnunet_mamba.planning.dry_run import peak_bytes
 from nnunet_mamba.planning.training_step import Sizes, TrainingStep
 
 GIB = 2**30
-# What glibc's malloc keeps: a share of what a step allocates and frees, and a fixed amount. Fitted to measurements at
-# 64 x 64 in batches of 2 and at 192 x 256 in batches of 4. The others in benchmarks/results/memory_cpu.json,
-# "resident", test the fit.
+# What glibc's malloc keeps: a share of what a training step allocates and frees, and a fixed amount. Fitted to
+# measurements at 64 x 64 in batches of 2 and at 192 x 256 in batches of 4. The others in
+# benchmarks/results/memory_cpu.json, "resident", test the fit.
 KEPT_SHARE = 0.3
 KEPT_BYTES = 2**25
 FLOATS_PER_PARAMETER = 4  # itself, its gradient, Adam's two moments
@@ -20,7 +20,7 @@ def training_bytes(
 ) -> int:
     """The peak of a training step in float32, with weights, gradients, Adam's moments, the batch and all activations.
 
-    Counted tensor by tensor in a step of the real network and loss with fake tensors. A call takes a few seconds,
+    Counted tensor by tensor in a training step of the real network and loss with fake tensors. A call takes seconds,
     whatever the patch and batch. "in_use" in benchmarks/results/memory_cpu.json compares it with measurements. On a GPU
     nnU-Net trains in mixed precision, where all activations except the scan's are half as large: the count is then an
     upper bound.

@@ -11,7 +11,7 @@ LARGEST = 2048  # pixels: patches begin with at most LARGEST**2, as nnU-Net's do
 
 
 def patches_to_try(median_shape: Sequence[float], spacing: Sequence[float]) -> list[tuple[int, int]]:
-    """From the size of the median image down to 32 x 32, each patch a step smaller than the one before.
+    """From the size of the median image down to 32 x 32; each patch is 32 pixels shorter along one axis than the last.
 
     Multiples of 32, so up to 31 pixels larger than the median image. The axis that is shortened is the one that is
     longest relative to the image, as in nnU-Net.

@@ -39,9 +39,8 @@ def plan(dataset_id: int, network: str, budget: Budget, name: str | None = None,
         name: of the plans; None makes one of the network's name and the memory.
         sizes: of the network, if not the published ones; they become part of the plans.
     Raises:
-        ValueError: the network has no such sizes; or the memory is too small for the smallest patch, says what is
-        needed; or `name`
-            is taken by other plans; or nnU-Net's folders are not set.
+        ValueError: the network has no such sizes; or the memory is too small for the smallest patch (the message says
+            what is needed); or `name` is taken by other plans; or nnU-Net's folders are not set.
         RuntimeError, FileNotFoundError: several data sets have this number, or none.
     """
     if sizes:
@@ -64,7 +63,7 @@ def plan(dataset_id: int, network: str, budget: Budget, name: str | None = None,
         needed = math.ceil(10 * (error.needed / GIB + budget.outside)) / 10
         raise ValueError(
             f"got {budget}, wanted at least {needed:.1f}: {error.what} takes "
-            f"{error.needed / GIB:.2f} GiB, and what is beside the training step {budget.outside:g} GiB"
+            f"{error.needed / GIB:.2f} GiB, and everything besides the training step {budget.outside:g} GiB"
         ) from None
     except AssertionError as error:
         raise ValueError(

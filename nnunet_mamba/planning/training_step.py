@@ -9,7 +9,7 @@ from torch.nn.functional import interpolate
 
 from nnunet_mamba import catalogue, trainers
 
-# ("dims", (16, 32, 64, 128)), ...: those of a catalogue entry's `sizes` that are not the published ones
+# ("dims", (16, 32, 64, 128)), ...: the `sizes` of a catalogue entry that differ from the published ones
 Sizes = tuple[tuple[str, tuple[int, ...]], ...]
 
 

@@ -70,7 +70,7 @@ def tiles_of(
     """Cuts a preprocessed case into tiles that together count each pixel once.
 
     Args:
-        image: (C, Z, H, W). Z counts the slices, as in nnU-Net's 2d configurations.
+        image: (C, Z, H, W). Z counts the slices of the volume, as in nnU-Net's 2d configurations.
         segmentation: (Z, H, W) integer labels; negative outside of nnU-Net's nonzero mask.
         classes: per foreground class its label, or the labels of its region.
     """

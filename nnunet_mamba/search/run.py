@@ -33,7 +33,7 @@ from nnunet_mamba.search.supernet import TrainedSupernet, load_supernet
 
 SUPERNET = catalogue.network("slicemamba_supernet")
 STUDY_FILE, PLOT_FILE = "search.db", "search.png"
-HOPELESS = 5  # a search gives up if its first candidates fail, this many of them
+HOPELESS = 5  # if this many candidates fail before any succeeds, the search gives up
 
 
 class Search(NamedTuple):

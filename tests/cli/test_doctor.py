@@ -20,7 +20,7 @@ def test_a_healthy_installation_is_green(folders, capsys, monkeypatch):
     monkeypatch.delenv("NNUNET_MAMBA_SCAN", raising=False)
     status = main(["doctor"])
     said = capsys.readouterr().out
-    assert status == 0 and said.endswith("nothing to mend\n") and "FAIL" not in said
+    assert status == 0 and said.endswith("nothing to fix\n") and "FAIL" not in said
     assert "scan on cpu" in said and "engine 'cpu', the default on cpu" in said
     assert f"yes, {', '.join(entry.trainer for entry in catalogue.entries())}\n" in said
     assert all(f"{folders / name}, can be written" in said for name in VARIABLES)
@@ -89,4 +89,4 @@ def test_each_red_line_has_a_fix(folders, monkeypatch, capsys, spoil, said, fix)
     spoil(folders, monkeypatch)
     assert main(["doctor"]) == 1
     report = capsys.readouterr().out
-    assert said in report and fix in report and "to mend" in report
+    assert said in report and fix in report and "to fix" in report

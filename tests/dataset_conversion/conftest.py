@@ -1,4 +1,4 @@
-"""A PH2 tree, and nnU-Net's folders in a temporary place."""
+"""A PH2 tree, and nnU-Net's folders in a temporary folder."""
 
 from pathlib import Path
 

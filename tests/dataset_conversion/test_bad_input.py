@@ -106,7 +106,7 @@ def test_bad_case(images, nnunet, spoil, message):
 def test_many_bad_cases_are_counted(images, nnunet):
     for mask in images.glob("*/*_lesion/*_lesion.bmp"):
         mask.write_bytes(b"BM")
-    with pytest.raises(ValueError, match=r"and 2 more \(mend"):
+    with pytest.raises(ValueError, match=r"and 2 more \(fix"):
         convert(images, 501)
     with pytest.raises(ValueError, match="no case is left to convert: .*IMD003_lesion.bmp"):
         convert(images, 501, skip_bad=True)

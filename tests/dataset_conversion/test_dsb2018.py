@@ -106,7 +106,7 @@ def test_stage1_test(with_test, solution):
         np.testing.assert_array_equal(pixels(folder / "labelsTs" / "b1.png"), np.maximum.reduce(nuclei((24, 32))))
 
 
-def test_solution_without_its_images_is_told_and_no_error(with_test, capsys):
+def test_solution_without_its_images_is_reported_and_no_error(with_test, capsys):
     shutil.rmtree(with_test / "stage1_test")
     folder = convert(with_test, 502)
     assert [case["reason"] for case in load(folder / "conversion_report.json")["not_used"]] == [

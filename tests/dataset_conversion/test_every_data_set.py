@@ -150,7 +150,7 @@ def test_bad_source(data_set, tmp_path, nnunet, name, message):
 
 
 @ALL
-def test_an_unknown_layout_is_told_which_are_known(data_set, tmp_path, nnunet):
+def test_an_unknown_layout_names_the_known_ones(data_set, tmp_path, nnunet):
     other = tmp_path / "other"
     for folder in ("photos", "outlines"):
         trees.write_image(other / folder / "a.png")

@@ -1,4 +1,4 @@
-"""Held-out cases and folds: no group in two places, every case once, the same for the same seed."""
+"""Held-out cases and folds: no group is split, every case once, the same for the same seed."""
 
 from pathlib import Path
 

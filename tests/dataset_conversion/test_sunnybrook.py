@@ -1,4 +1,4 @@
-"""Sunnybrook from each layout to slices and stacks that keep their place in the patient, and each bad input."""
+"""Sunnybrook from each layout to slices and stacks that keep their position in the patient, and each bad input."""
 
 import json
 import shutil
@@ -65,7 +65,7 @@ def test_every_layout_gives_the_same_cases(tmp_path, layout):
         assert patients[0].isdisjoint(patients[1]) and len(patients[1]) == 1
 
 
-def test_a_slice_keeps_its_place_and_its_16_bits(source, images):
+def test_a_slice_keeps_its_position_and_its_16_bits(source, images):
     folder = convert(source, 503)
     original = read_slice(images / "IM-0003-0008.dcm")
     image = sitk.ReadImage(str(folder / "imagesTr" / "SC-HF-I-01_0008_0000.nii.gz"))
@@ -132,7 +132,7 @@ def test_a_stack_with_a_missing_slice_is_two(tmp_path, source, images, contours)
     assert {len(fold["val"]) for fold in load(folder / "splits_final.json")} == {1, 2}
 
 
-def test_diastole_without_an_epicardium_is_told_by_the_time_of_the_beat(source, contours):
+def test_diastole_without_an_epicardium_is_found_by_the_time_of_the_beat(source, contours):
     (contours / "IM-0001-0012-ocontour-manual.txt").unlink()
     folder = convert(source, 503, kind="stacks")
     assert pixels(folder / "labelsTr" / "SC-HF-I-01_ED.nii.gz").shape[0] == 3

@@ -81,7 +81,7 @@ def test_the_challenges_own_test_is_listed(tmp_path):
     assert [case["case"] for case in report["not_used"]] == ["img0061.nii.gz"]
 
 
-def test_labels_elsewhere_than_the_scan(tmp_path, nnunet):
+def test_labels_with_another_geometry_than_the_scan(tmp_path, nnunet):
     source = trees.btcv(tmp_path)
     labels = source / "RawData" / "Training" / "label" / "label0006.nii.gz"
     trees.write_volume(labels, np.zeros((4, *trees.SIZE), np.uint8), spacing=(0.7, 0.8, 5.0))

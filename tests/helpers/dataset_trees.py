@@ -23,7 +23,7 @@ DIRECTION = (-1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
 
 def box(i: int = 0, size: tuple[int, int] = SIZE) -> np.ndarray:
-    """A mask (H, W) bool; its place depends on `i`."""
+    """A mask (H, W) bool; its position depends on `i`."""
     mask = np.zeros(size, bool)
     mask[6 + i % 5 : 16, 8 : 20 + i % 7] = True
     return mask

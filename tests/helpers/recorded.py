@@ -2,8 +2,7 @@
 
 A block's file has its parameters as `state:NAME` (the authors' names), `input0`, ..., its outputs in evaluation mode
 `output0`, ..., and `grad_input0`, ..., the gradients of the sum of outputs times `cotangent0`, .... The parameters of
-whole networks are
-not stored: `published_state` computes them.
+whole networks are not stored: `published_state` computes them.
 """
 
 import json
@@ -31,7 +30,7 @@ def draw(seed: int, index: int, shape) -> np.ndarray:
 
 
 def published_state(network: str) -> dict[str, Tensor]:
-    """The state dict, in the authors' names, behind a whole network's recorded outputs."""
+    """The state dict, in the authors' names, that gave a whole network's recorded outputs."""
     recorded = listing(network)
     return {
         name: torch.from_numpy(np.asarray(_value(name, draw(recorded["seed"], index, shape))))

@@ -66,7 +66,7 @@ def test_the_search_for_distances_goes_slab_by_slab(monkeypatch):
 
 @pytest.mark.parametrize("engine", ["_by_scipy", "distance_to_nearest"])
 @pytest.mark.parametrize("value", [0, 1])
-def test_a_map_of_one_value_has_its_boundary_outside(monkeypatch, engine, value):
+def test_a_map_of_one_value_has_the_distance_of_its_diagonal(monkeypatch, engine, value):
     """Whatever the other maps hold; and where nothing is known it is finite."""
     monkeypatch.setattr(boundary_attention, "_by_scipy", getattr(boundary_attention, engine))
     truth = torch.cat([torch.full((1, 1, 3, 4), value), torch.tensor([0, 0, 1, 1]).expand(1, 1, 3, 4)])
@@ -139,7 +139,7 @@ def test_ignored_pixels_get_no_gradient_and_others_one(guidance, batch_dice, for
 
 @pytest.mark.parametrize("guidance", GUIDANCES)
 def test_where_labels_end_there_is_no_boundary(guidance):
-    """The loss is that of the part that is labelled, on its own."""
+    """The loss equals the loss of the labelled part only."""
     logits, target = torch.randn(2, 3, 8, 8), labels(2, 1, 8, 8, classes=3)
     masked = target.clone()
     masked[..., 4:] = 3

@@ -98,6 +98,6 @@ def test_published_weights_must_fit_entry_by_entry(change, message):
         load_published_state_dict(DAMambaNet(3, 1, (192, 256)), state)
 
 
-def test_published_weights_of_no_network_of_ours():
+def test_published_weights_for_a_foreign_network():
     with pytest.raises(ValueError, match="got Linear, wanted a network of nnunet_mamba.networks"):
         load_published_state_dict(torch.nn.Linear(1, 1), {})

@@ -1,17 +1,26 @@
 """nnU-Net's -pretrained_weights transfers everything but the segmentation layers to another data set."""
 
+from functools import partial
+
 import pytest
 import torch
 from nnunetv2.run.load_pretrained_weights import load_pretrained_weights
 
-from nnunet_mamba.networks import DAMambaNet, DermoMamba, SliceMamba
+from nnunet_mamba import catalogue
+from nnunet_mamba.networks import DermoMamba
+from nnunet_mamba.planning.training_step import build_network
 
 SMALL = {"dims": (8, 16, 32, 64), "depths": (1, 1, 1, 1), "depths_decoder": (1, 1, 1, 1)}
-NETWORKS = {
-    "DAMambaNet": lambda classes: DAMambaNet(3, classes, (64, 96)),
-    "DermoMamba": lambda classes: DermoMamba(3, classes, (64, 96)),
-    "DermoMamba supervised": lambda classes: DermoMamba(3, classes, (64, 96), deep_supervision=True),
-    "SliceMamba": lambda classes: SliceMamba(3, classes, **SMALL),
+
+
+def build(entry, classes):
+    return build_network(
+        entry.key, 3, classes, (64, 96), tuple(item for item in SMALL.items() if item[0] in entry.sizes)
+    )
+
+
+NETWORKS = {entry.network: partial(build, entry) for entry in catalogue.NETWORKS} | {
+    "DermoMamba supervised": lambda classes: DermoMamba(3, classes, (64, 96), deep_supervision=True)
 }
 
 

@@ -12,24 +12,30 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 from helpers.scan_definition import definition
 from nnunet_mamba.blocks.ss2d import VSSBlock
-from nnunet_mamba.ops import ScanOrders, cross_scan_orders, directional_scan, selective_scan, slice_scan_orders
+from nnunet_mamba.ops import (
+    ScanOrders,
+    cross_scan_orders,
+    directional_scan,
+    engines,
+    selective_scan,
+    slice_scan_orders,
+)
 from nnunet_mamba.ops.engines import ScanInputs
 from nnunet_mamba.ops.scan_orders import identity_order
 
 CUDA = torch.cuda.is_available()
-DEVICES = {"torch": "cpu", "cpu": "cpu", "triton": "cuda" if CUDA else "cpu", "mamba_ssm": "cuda"}
-ENGINES = [
-    "torch",
-    "cpu",
-    pytest.param("triton", marks=pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not installed")),
-    pytest.param(
-        "mamba_ssm",
-        marks=pytest.mark.skipif(
-            not CUDA or find_spec("selective_scan_cuda") is None, reason="needs CUDA and mamba-ssm"
-        ),
-    ),
-]
-FAST_ENGINES = ["torch", "cpu", pytest.param("triton", marks=pytest.mark.skipif(not CUDA, reason="needs CUDA"))]
+INTERPRETED = {} if CUDA else {"triton": "cpu"}
+DEVICES = {name: row.device or "cpu" for name, row in engines.ENGINES.items()} | INTERPRETED
+
+
+def if_it_runs(name):
+    """The engine's name, skipped without its module or its device."""
+    missing = find_spec(engines.NEEDS.get(name, "torch")) is None or (DEVICES[name] == "cuda" and not CUDA)
+    return pytest.param(name, marks=pytest.mark.skipif(missing, reason="its module or CUDA is missing"))
+
+
+ENGINES = [if_it_runs(name) for name in DEVICES]
+FAST_ENGINES = [if_it_runs(name) for name in DEVICES if name not in (*INTERPRETED, "mamba_ssm")]
 
 # B, D, L, N, groups (0: B and C shared, given as (B, N, L))
 LONG_SHAPES = [(1, 1, 4096, 1, 0), (2, 24, 4096, 8, 3), (1, 768, 500, 16, 0), (1, 8, 49152, 16, 0)]
@@ -156,7 +162,7 @@ def test_directional_scan_sums_directions_in_spatial_order(engine):
     wanted, ours = leaves(tensors, torch.float64), leaves(tensors, torch.float32, engine)
     cotangent = torch.randn(2, channels, length)
     y = torch.zeros(2, channels, length, dtype=torch.float64)
-    for k, order in enumerate(positions):  # the definition: read in order, scan, put back in place
+    for k, order in enumerate(positions):  # the definition: read in order, scan, put back in spatial order
         walked = selective_scan(
             wanted["u"][..., order],
             wanted["delta"][:, k][..., order],

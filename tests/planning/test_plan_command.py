@@ -175,7 +175,7 @@ def test_sizes_that_cannot_be_are_refused(dataset, capsys, network, options, mes
     assert message in capsys.readouterr().err and sorted(dataset.iterdir()) == before
 
 
-def test_the_least_memory_is_said(dataset, quick, capsys):
+def test_the_least_memory_is_named(dataset, quick, capsys):
     assert plan("--gpu-memory", 0.51) == 1
     said = capsys.readouterr().err
     assert "got 0.51 GiB of GPU memory, wanted at least 0.7: the smallest patch, 32x32, with a batch of 2" in said

@@ -43,7 +43,7 @@ def steps(scenarios, tmp_path_factory):
 
 
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: "-".join(map(str, step)))
-def test_step_of_two_processes_is_that_of_one(steps, step):
+def test_two_processes_take_the_training_step_of_one(steps, step):
     alone, both = steps[step]["alone"], steps[step]["both"]
     assert both["loss"] == pytest.approx(alone["loss"], rel=1e-4)
     assert set(both["gradients"]) >= set(alone["gradients"])

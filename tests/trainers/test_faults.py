@@ -71,7 +71,7 @@ def test_a_training_survives_an_odd_image(prepared, capsys, kind):
     trainer.run_training()
     assert_whole(trainer)
     case = np.asarray(trainer.dataset_class(trainer.preprocessed_dataset_folder, ["disc0"]).load_case("disc0")[0][:])
-    assert np.isnan(case).all() == (kind == "NaN")  # z-score makes all of the image of it
+    assert np.isnan(case).all() == (kind == "NaN")  # z-score spreads it over the whole image
     assert ("batches were left out of training" in capsys.readouterr().out) == (kind == "NaN")
 
 
@@ -225,7 +225,7 @@ def test_results_that_cannot_be_written(prepared, tmp_path, monkeypatch, obstacl
     assert obstacle != "read-only" or not list(results.iterdir())
 
 
-def test_one_training_a_folder(prepared):
+def test_one_training_per_folder(prepared):
     """Until its process ends, killed or not, and whatever it forked lives on."""
     environment = prepared()
     code = """

@@ -117,7 +117,7 @@ def test_any_optimiser_is_left_as_it_was(make, optimizer):
 
 
 @pytest.mark.parametrize("scaler", [False, True], ids=["no scaler", "scaler"])
-def test_gradients_that_overflow_alone(make, scaler):
+def test_only_gradients_overflow(make, scaler):
     """A scaler's business: it lowers its scale. Without one, the step is left out all the same."""
     trainer = make("DermoMambaTrainer", scaler)
     trainer.train_step(batch(trainer))

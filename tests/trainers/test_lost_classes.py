@@ -1,4 +1,4 @@
-"""A class whose pseudo Dice stays at nothing while others learn is named once, in one line of the log."""
+"""A class whose pseudo Dice stays near zero while others learn is named once, in one line of the log."""
 
 from types import SimpleNamespace
 

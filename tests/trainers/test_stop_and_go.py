@@ -24,7 +24,7 @@ def assert_same(one, other):
 
 
 @pytest.mark.parametrize("name", TRAINERS)
-def test_next_step_after_loading_is_that_without(scenarios, tmp_path, name):
+def test_loading_does_not_change_the_next_training_step(scenarios, tmp_path, name):
     folder = scenarios.preprocessed / scenarios.planned("labels")
 
     def make():
@@ -65,7 +65,7 @@ def test_next_step_after_loading_is_that_without(scenarios, tmp_path, name):
 
 
 @pytest.mark.parametrize("name", TRAINERS)
-def test_pretrained_weights_go_over_to_other_classes(scenarios, tmp_path, name):
+def test_pretrained_weights_transfer_to_other_classes(scenarios, tmp_path, name):
     """nnUNetv2_train -pretrained_weights takes all but the heads, here of three classes for two regions."""
     from nnunetv2.run.load_pretrained_weights import load_pretrained_weights
 

@@ -241,7 +241,7 @@ def test_three_outputs_of_full_size_are_supervised(nnunet):
     ],
     ids=["3d", "small patch"],
 )
-def test_what_the_network_cannot_do_is_said_before_any_work(nnunet, change, configuration, message):
+def test_what_the_network_cannot_do_is_refused_before_any_work(nnunet, change, configuration, message):
     said = build(nnunet, "DAMambaTrainer_250epochs", change, configuration)
     assert said.startswith("ERROR DAMambaTrainer_250epochs: ") and message in said
     assert said.endswith("False")  # no results folder was made
