@@ -13,7 +13,7 @@ TESTS = Path(__file__).resolve().parents[2] / "tests"
 ENGINES = ("triton", "mamba_ssm")
 LONG = "test_long_sequences"  # their float64 definition takes minutes on a CPU: last
 # what the interpreter does in seconds
-DRY = re.compile(r"equals_the_reference\[triton-\(2, 8, 2|zero_input.*triton|half_precision.*triton|same_bits.*triton")
+DRY = re.compile(r"equals_the_reference\[.*\(1, 1, 1|zero_input|half_precision.*float16")
 
 
 def run(report: Report, setup: Setup) -> None:
@@ -40,7 +40,9 @@ class _Rows:
         self._status, self._error = PASSED, ""
 
     def pytest_collection_modifyitems(self, items: list) -> None:
-        chosen = [x for x in items if _engine(x) in ENGINES and (not self.setup.dry or DRY.search(x.name))]
+        chosen = [x for x in items if _engine(x) in (ENGINES[:1] if self.setup.dry else ENGINES)]
+        if self.setup.dry:
+            chosen = [item for item in chosen if DRY.search(item.name)]
         chosen.sort(key=lambda item: (item.name.startswith(LONG), ENGINES.index(_engine(item))))
         self.report.announce([item.name for item in chosen])
         items[:] = [item for item in chosen if item.name not in self.report.done]

@@ -18,9 +18,9 @@ from nnunet_mamba import catalogue
 
 DATASET = "Dataset501_PH2"
 CASES, SIZE, TEST_CASES = 120, (192, 256), 20
-DRY_CASES, DRY_SIZE, DRY_TEST_CASES = 10, (32, 48), 2
+DRY_CASES, DRY_SIZE, DRY_TEST_CASES = 7, (32, 48), 2
 EPOCHS, ITERATIONS = 4, 60
-DRY_EPOCHS, DRY_ITERATIONS = 2, 2
+DRY_EPOCHS, DRY_ITERATIONS = 2, 1
 GOOD_DICE = 0.5  # the lesions are easy: less than this means that something is broken
 OWN = '''"""nnU-Net's trainers for a minute or two."""
 
@@ -28,7 +28,7 @@ from {module} import {base}
 
 
 class {name}({base}):
-    num_epochs, num_iterations_per_epoch, num_val_iterations_per_epoch = {epochs}, {iterations}, 4
+    num_epochs, num_iterations_per_epoch, num_val_iterations_per_epoch = {epochs}, {iterations}, 2
 '''
 Command = Callable[..., None]
 
@@ -96,7 +96,18 @@ def _prepare(setup: Setup, command: Command) -> dict:
     if not (home / "PH2Dataset").exists():
         write_phantom(home, cases=cases, size=size)
     if not (home / "raw" / DATASET).exists():
-        _run(_environment(home), "nnunet_mamba", "convert", "PH2", "-i", home / "PH2Dataset", "-d", 501, "--test", test_cases)
+        _run(
+            _environment(home),
+            "nnunet_mamba",
+            "convert",
+            "PH2",
+            "-i",
+            home / "PH2Dataset",
+            "-d",
+            501,
+            "--test",
+            test_cases,
+        )
     workers = [] if not setup.dry else ["-npfp", 1, "-np", 1]
     command("nnUNetv2_plan_and_preprocess", "-d", 501, "-c", "2d", "--verify_dataset_integrity", *workers)
     return _planned(home)

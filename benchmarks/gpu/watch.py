@@ -17,6 +17,7 @@ from gpu.report import DEVICE_LOST, Report, first_lines, outcome
 from gpu.table import FAILED, NOT_REACHED, PASSED, WHOLE, Table
 
 TAIL = 6  # lines of a crashed part's log
+DRY_PATIENCE = 4  # a CPU that does other work, too
 SECONDS_TO_END = 20  # of a process that has closed its pipe
 
 
@@ -35,6 +36,7 @@ class _Watched:
 
     def __init__(self, part: Part, table: Table, setup: Setup, done: set[str], end: float, log: Path):
         self.part, self.table, self.setup, self.done, self.end, self.log = part, table, setup, done, end, log
+        self.row_seconds = part.row_seconds * (DRY_PATIENCE if setup.dry else 1)
         self.row: str | None = None
         self.since = time.monotonic()
 
@@ -66,7 +68,7 @@ class _Watched:
     def _listen(self, pipe: Connection) -> bool:
         """Note what the process says until it closes the pipe (True) or runs out of time (False)."""
         while True:
-            limit = min(self.end, self.since + self.part.row_seconds)
+            limit = min(self.end, self.since + self.row_seconds)
             if not pipe.poll(max(0.0, limit - time.monotonic())):
                 return False
             try:
