@@ -11,6 +11,7 @@ import contenders
 from gpu.parts import Setup
 from gpu.report import Report
 from gpu.scan_work import copy_rate, directional_inputs, least_bytes
+from gpu.settings import DRY_SETTINGS, SETTINGS, compare_settings
 from measure import interleaved
 from nnunet_mamba.ops import directional_scan, selective_scan
 
@@ -35,6 +36,9 @@ def run(report: Report, setup: Setup) -> None:
         name = "x".join(map(str, shape))
         rows[f"{name} in four orders"] = partial(_row, setup, partial(_in_orders, shape, size, setup.device))
         rows[f"{name} in one"] = partial(_row, setup, partial(_in_one, shape, setup.device))
+    for shape, size in (DRY_MAPS if setup.dry else MAPS).items():
+        name = "x".join(map(str, shape))
+        rows[f"{name} in four orders, settings"] = partial(_settings, setup, shape, size)
     report.run(rows)
 
 
@@ -82,6 +86,12 @@ def _row(setup: Setup, make: Callable[[], tuple[Calls, dict[str, Tensor]]]) -> d
     if "mamba_ssm" not in calls:
         facts["mamba_ssm"] = "not installed here"
     return facts
+
+
+def _settings(setup: Setup, shape: tuple[int, int, int], size: tuple[int, int]) -> dict:
+    calls, inputs = _in_orders(shape, size, setup.device)
+    step = _both(calls["triton"], inputs.values())
+    return compare_settings(step, DRY_SETTINGS if setup.dry else SETTINGS, 1 if setup.dry else ROUNDS)
 
 
 def _both(call: Callable[[], Tensor], inputs: Iterable[Tensor]) -> Callable[[], tuple[Tensor, ...]]:

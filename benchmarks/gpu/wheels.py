@@ -18,14 +18,15 @@ def go_on_in_venv(wheels: Path, folder: Path, command: list[str]) -> None:
         sys.exit(f"--wheels: got {wheels}, wanted a folder with nnunet_mamba-*.whl and what it needs: docs/on_gpu.md")
     python = folder / "bin" / "python"
     if not python.exists():
-        venv.create(folder, with_pip=True, symlinks=True)
+        venv.create(folder, symlinks=True)
     # this Python may be of a venv itself, whose packages `--system-site-packages` would not show
     asked = [str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
     site = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
-    Path(site, "of_the_first_python.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
+    pth = f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n"
+    Path(site, "of_the_first_python.pth").write_text(pth, encoding="utf-8")
     # all that is there and no more: whatever a wheel needs beyond that, this Python may have
     files = [str(file) for file in wheels.glob("*.whl")]
-    pip = [str(python), "-m", "pip", "install", "--quiet", "--no-index", "--no-deps"]
+    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-index", "--no-deps"]
     if subprocess.run([*pip, *files]).returncode:
         sys.exit(f"--wheels: pip cannot install the wheels in {wheels}: wanted one version of each, for this Python")
     os.execv(python, [str(python), *command])

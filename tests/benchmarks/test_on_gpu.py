@@ -135,7 +135,7 @@ def dry(tmp_path_factory):
     ("part", "figures"),
     [
         ("right", set()),
-        ("fast", {"GB_per_s", "forward_ms", "both_ms", "both_times_faster_than", "both_share_of_memory_rate"}),
+        ("fast", {"GB_per_s", "forward_ms", "both_ms", "both_times_faster_than", "both_share_of_memory_rate", "best"}),
         ("steps", {"step_ms", "share_of_scan", "estimated_GiB", "patch", "batch", "trace"}),
         ("trains", {"losses", "dice", "backend", "patch", "batch"}),
     ],
