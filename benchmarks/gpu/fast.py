@@ -1,5 +1,6 @@
 """Fast: the Triton engine beside other scans at the networks' shapes, and beside the rate of the card's memory."""
 
+import traceback
 from collections.abc import Callable, Iterable
 from functools import partial
 from importlib.util import find_spec
@@ -26,6 +27,7 @@ MAPS = {  # (B, D, L) of the networks' scans, as in selective_scan.py: the map t
 }
 DRY_MAPS = {(1, 4, 6): (2, 3)}
 ROUNDS = 7
+OTHERS = ("mamba_ssm", "hub")  # compiled CUDA; the hub's knows no orders
 Calls = dict[str, Callable[[], Tensor]]
 
 
@@ -50,15 +52,22 @@ def _in_one(shape: tuple[int, int, int], device: str) -> tuple[Calls, dict[str, 
     inputs = contenders.scan_inputs(*shape, STATES, device)
     scan = partial(selective_scan, **inputs, delta_softplus=True)
     calls: Calls = {engine: partial(scan, engine=engine) for engine in _engines()}
-    if find_spec("kernels") is not None:  # Hugging Face's, from its cache on disk or from the network
-        calls["hub"] = partial(_hub_scan(), **inputs, delta_softplus=True)
+    if (scan_of_hub := _scan_of_hub()) is not None:
+        calls["hub"] = partial(scan_of_hub, **inputs, delta_softplus=True)
     return calls, inputs
 
 
-def _hub_scan() -> Callable[..., Tensor]:
+def _scan_of_hub() -> Callable[..., Tensor] | None:
+    """mamba-ssm's scan as Hugging Face compiled it, from the cache on disk or from the network."""
+    if find_spec("kernels") is None:
+        return None
     from kernels import get_kernel
 
-    return get_kernel("kernels-community/mamba-ssm").selective_scan_fn
+    try:
+        return get_kernel("kernels-community/mamba-ssm").selective_scan_fn
+    except Exception:  # no network, or not compiled for this torch: the log says which, the other scans run
+        traceback.print_exc()
+        return None
 
 
 def _in_orders(shape: tuple[int, int, int], size: tuple[int, int], device: str) -> tuple[Calls, dict[str, Tensor]]:
@@ -83,9 +92,8 @@ def _row(setup: Setup, make: Callable[[], tuple[Calls, dict[str, Tensor]]]) -> d
         facts[f"{kind}_times_faster_than"] = others
         at_least = least_bytes(inputs, kind == "both") / rate
         facts[f"{kind}_share_of_memory_rate"] = round(at_least / times["triton"], 3)
-    if "mamba_ssm" not in calls:
-        facts["mamba_ssm"] = "not installed here"
-    return facts
+    missing = [name for name in OTHERS if name not in calls]
+    return facts | ({"not_compared_with": ", ".join(missing)} if missing else {})
 
 
 def _settings(setup: Setup, shape: tuple[int, int, int], size: tuple[int, int]) -> dict:

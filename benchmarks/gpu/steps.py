@@ -4,6 +4,7 @@ On a GPU that is mixed precision with a scaler, with torch.compile off and on; a
 alike, and at the one that `nnunet_mamba plan` gives for the memory of this card.
 """
 
+import gc
 import statistics
 import time
 from collections.abc import Callable
@@ -100,6 +101,7 @@ def _seconds(step: Callable[[], dict], steps: int) -> float:
 def _allocated(device: str) -> int:
     if device != "cuda":
         return 0
+    gc.collect()  # the trainer of the row before
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     return torch.cuda.memory_allocated()

@@ -17,7 +17,7 @@ from gpu.two_processes import train_in_two
 from nnunet_mamba import catalogue
 
 DATASET = "Dataset501_PH2"
-CASES, SIZE, TEST_CASES = 120, (192, 256), 20
+CASES, SIZE, TEST_CASES = 80, (192, 256), 20
 DRY_CASES, DRY_SIZE, DRY_TEST_CASES = 7, (32, 48), 2
 EPOCHS, ITERATIONS = 4, 60
 DRY_EPOCHS, DRY_ITERATIONS = 2, 1

@@ -62,7 +62,7 @@ def _train(rank: int, setup: Setup, name: str, plans: dict, folder: Path, backen
     torch.manual_seed(0)
     with compiling(False, setup.dry), _as_on_gpus(setup.device):
         trainer = make_trainer(name, plans, folder, device)
-        trainer.is_ddp, trainer.local_rank = True, local_rank
+        trainer.is_ddp, trainer.local_rank, trainer.device = True, local_rank, torch.device(device)
         trainer.initialize()
         trainer.on_train_epoch_start()
         batch = make_batch(trainer, trainer.batch_size, seed=rank)
