@@ -21,7 +21,7 @@ logger = logging.getLogger("nnunet_mamba")
 
 CHUNK = 16  # steps whose states the backward keeps in registers
 TILE = 128  # channels times states of a program, four per thread of a warp
-CHUNKS_AT_A_TIME = 64  # in the scan over chunks
+CHUNKS_AT_A_TIME = 1024  # in the scan over chunks: eight per thread of four warps
 
 
 def checkpoint_shape(sizes: Sizes) -> tuple[int, ...]:
@@ -78,7 +78,6 @@ class _Launch:
         block_c = min(triton.next_power_of_2(channels // groups), max(1, TILE // block_n))
         self.blocks = triton.cdiv(channels // groups, block_c)
         self.grid = (batch * directions * groups * self.blocks * self.chunks,)
-        self.rows = (batch * directions * channels,)
         self.state_shape = (batch, directions, channels, states)
         self.constants = {
             "batch": batch, "directions": directions, "channels": channels, "groups": groups, "length": length,
@@ -96,9 +95,9 @@ class _Launch:
         """The first state of each chunk and the last state of all, from what each chunk adds and how long it takes."""
         starts, last = torch.empty_like(added), added.new_empty(self.state_shape)
         block_j = min(CHUNKS_AT_A_TIME, triton.next_power_of_2(self.chunks))
-        _carry[self.rows](
+        _carry[(last.numel(),)](
             added, elapsed, A, starts, last, *self.state_shape[1:3], self.chunks,
-            STATES=self.state_shape[3], BLOCK_J=block_j, BLOCK_N=self.constants["BLOCK_N"], REVERSE=reverse,
+            STATES=self.state_shape[3], BLOCK_J=block_j, REVERSE=reverse,
         )  # fmt: skip
         return starts, last
 
@@ -183,30 +182,26 @@ def _after(decay, added, next_decay, next_added):
 @triton.jit
 def _carry(
     added, elapsed, A, starts, last, directions, channels, chunks,
-    STATES: tl.constexpr, BLOCK_J: tl.constexpr, BLOCK_N: tl.constexpr, REVERSE: tl.constexpr,
+    STATES: tl.constexpr, BLOCK_J: tl.constexpr, REVERSE: tl.constexpr,
 ):  # fmt: skip
-    """For one channel of one entry: the state before each chunk (with REVERSE: after it), and the last one."""
-    row = tl.program_id(0).to(tl.int64)
+    """For one state of one channel of one entry: its value before each chunk (REVERSE: after it), and the last one."""
+    cell = tl.program_id(0).to(tl.int64)
+    row = cell // STATES
     k = (row // channels) % directions
-    n = tl.arange(0, BLOCK_N)
-    rate = tl.load(A + (k * channels + row % channels) * STATES + n, mask=n < STATES, other=0.0)
-    state = tl.zeros((BLOCK_N,), tl.float32)
+    rate = tl.load(A + (k * channels + row % channels) * STATES + cell % STATES)
+    state = 0.0
     for first in range(0, chunks, BLOCK_J):
         j = first + tl.arange(0, BLOCK_J)
         at = chunks - 1 - j if REVERSE else j
         following = at - 1 if REVERSE else at + 1
-        cell = (row * STATES + n)[None, :] * chunks
-        kept = (j < chunks)[:, None] & (n < STATES)[None, :]
         time = tl.load(elapsed + row * chunks + at, mask=j < chunks, other=0.0)
-        plus = tl.load(added + cell + at[:, None], mask=kept, other=0.0)
-        before = tl.broadcast_to(state[None, :], (BLOCK_J, BLOCK_N))
-        tl.store(starts + cell + at[:, None], before, mask=kept & (j == first)[:, None])
-        decay, inner = tl.associative_scan((tl.exp(time[:, None] * rate[None, :]), plus), 0, _after)
-        after = decay * state[None, :] + inner
-        inside = (j + 1 < min(first + BLOCK_J, chunks))[:, None] & (n < STATES)[None, :]
-        tl.store(starts + cell + following[:, None], after, mask=inside)
-        state = tl.sum(tl.where((j == first + BLOCK_J - 1)[:, None], after, 0.0), 0)
-    tl.store(last + row * STATES + n, state, mask=n < STATES)
+        plus = tl.load(added + cell * chunks + at, mask=j < chunks, other=0.0)
+        tl.store(starts + cell * chunks + at, tl.zeros((BLOCK_J,), tl.float32) + state, mask=j == first)
+        decay, inner = tl.associative_scan((tl.exp(time * rate), plus), 0, _after)
+        after = decay * state + inner
+        tl.store(starts + cell * chunks + following, after, mask=j + 1 < min(first + BLOCK_J, chunks))
+        state = tl.sum(tl.where(j == first + BLOCK_J - 1, after, 0.0), 0)
+    tl.store(last + cell, state)
 
 
 @triton.jit

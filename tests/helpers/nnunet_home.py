@@ -53,7 +53,7 @@ class NnUNetHome:
         self.root = root
         self.raw, self.preprocessed, self.results = (root / name for name in ("raw", "preprocessed", "results"))
         own = root / "trainers_of_the_user"
-        own.mkdir(parents=True)
+        own.mkdir(parents=True, exist_ok=True)
         for trainer in TRAINERS:
             source = SHORT.format(base=trainer, name=short(trainer))
             source += SMALL_SLICEMAMBA if trainer == catalogue.network("slicemamba").trainer else ""

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from helpers.scan_definition import definition
-from nnunet_mamba.ops import ScanOrders, contest, engines, reference, scan
+from nnunet_mamba.ops import ScanOrders, contest, engines, reference, scan, torch_engine
 from nnunet_mamba.ops.engines import ScanInputs
 
 KERNELS = ("_add_up", "_carry", "_outputs", "_add_up_adjoints", "_gradients")
@@ -43,6 +43,17 @@ def test_triton_kernels_compile_for_gpus(kernel, tmp_path):
     if "cannot find" in done.stderr.lower() and "ptxas" in done.stderr.lower():
         pytest.skip("this Triton has no assembler")
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="tests/ops/test_scan.py has long sequences on a GPU")
+def test_triton_carries_the_state_over_many_blocks_of_chunks(monkeypatch):
+    """The interpreter is too slow for sequences that need a second block of the usual size."""
+    triton_engine = pytest.importorskip("nnunet_mamba.ops.triton_engine")
+    monkeypatch.setattr(triton_engine, "CHUNKS_AT_A_TIME", 2)
+    shape = (1, 1, 3, 3, 5 * triton_engine.CHUNK + 3)
+    got, wanted = (contest._run(engine, contest._inputs(shape, "cpu")) for engine in (triton_engine, torch_engine))
+    for ours, theirs in zip(got, wanted, strict=True):
+        assert (ours - theirs).norm() <= 1e-5 * theirs.norm()
 
 
 def fake_cuda_kernel() -> types.ModuleType:

@@ -1,0 +1,1 @@
+"""The parts of on_gpu.py, and what runs and records them."""
