@@ -43,6 +43,7 @@ def _make_parser(dataset: Dataset, prog: str) -> argparse.ArgumentParser:
     parser.add_argument("--protocol", choices=PROTOCOLS, help="the papers' image size, and their hold-out as fold 0")
     parser.add_argument("-np", dest="processes", metavar="P", type=int, default=2, help="processes (default: 2)")
     parser.add_argument("--skip-bad", action="store_true", help="leave out broken cases and list them")
+    parser.add_argument("--overwrite", action="store_true", help="replace this data set if the id has it already")
     own = parser.add_argument_group("options of this data set")
     for option in dataset.options:
         _add_option(own, option)
