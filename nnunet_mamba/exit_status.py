@@ -1,5 +1,6 @@
 """Runs a command to its exit status: an error or an interrupt ends it in one line."""
 
+import os
 import signal
 import sys
 import threading
@@ -56,3 +57,14 @@ def _stops_raise() -> Iterator[None]:
 
 def _stop(number: int, frame: FrameType | None) -> None:
     raise Stopped(number)
+
+
+def _end_at_once() -> None:
+    """In a fork: multiprocessing ends its workers by SIGTERM, and a handler would never run in one that waits."""
+    for name in STOPS:
+        if signal.getsignal(getattr(signal, name)) is _stop:
+            signal.signal(getattr(signal, name), signal.SIG_DFL)
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_end_at_once)

@@ -41,6 +41,7 @@ class Planned(NamedTuple):
     training_cases: int
 
 
+@without_interrupts()  # nnU-Net's workers would each say that they were interrupted
 def plan(
     dataset: str, network: str, budget: Budget, name: str | None = None, sizes: Sizes = (), overwrite: bool = False
 ) -> Planned:
@@ -70,8 +71,7 @@ def plan(
     _check_name(name, folder, overwrite)
     if not (folder / "dataset_fingerprint.json").exists():
         print("Fingerprint: none yet, extracting", flush=True)
-        with without_interrupts():
-            extract_fingerprint_dataset(dataset_id)
+        extract_fingerprint_dataset(dataset_id)
     of_published_size = PLANNERS[network, budget.kind]
     planner = type(of_published_size.__name__, (of_published_size,), {"sizes": sizes})
     try:
