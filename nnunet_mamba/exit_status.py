@@ -1,6 +1,5 @@
 """Runs a command to its exit status: an error or an interrupt ends it in one line."""
 
-import os
 import signal
 import sys
 import threading
@@ -25,11 +24,11 @@ def exit_status(name: str, command: Callable[[], int | None]) -> int:
     An interrupt may carry a text: what is left, or how to go on.
 
     Returns:
-        0 or what `command` returns; 1 after an error; 130 after Ctrl-C; 128 and its number after another signal.
+        0 or what `command` returns; 1 after an error; 130 after Ctrl-C; 128 and its number after a signal that raised
+        `Stopped`.
     """
     try:
-        with _stops_raise():
-            return command() or 0
+        return command() or 0
     except (ValueError, OSError, RuntimeError) as error:
         print(f"{name}: error: {error}", file=sys.stderr)
         return 1
@@ -41,8 +40,11 @@ def exit_status(name: str, command: Callable[[], int | None]) -> int:
 
 
 @contextmanager
-def _stops_raise() -> Iterator[None]:
-    """In the block a signal of `STOPS` raises `Stopped`. One that is ignored (nohup) stays so."""
+def stops_raise() -> Iterator[None]:
+    """In the block a signal of `STOPS` raises `Stopped`, so that the block cleans up. One that is ignored stays so.
+
+    Not for blocks that fork: the forks inherit the handler, and multiprocessing ends its workers by SIGTERM.
+    """
     numbers = [getattr(signal, name) for name in STOPS if hasattr(signal, name)]
     in_main = threading.current_thread() is threading.main_thread()  # only there may handlers be set
     numbers = [number for number in numbers if in_main and signal.getsignal(number) == signal.SIG_DFL]
@@ -57,14 +59,3 @@ def _stops_raise() -> Iterator[None]:
 
 def _stop(number: int, frame: FrameType | None) -> None:
     raise Stopped(number)
-
-
-def _end_at_once() -> None:
-    """In a fork: multiprocessing ends its workers by SIGTERM, and a handler would never run in one that waits."""
-    for name in STOPS:
-        if signal.getsignal(getattr(signal, name)) is _stop:
-            signal.signal(getattr(signal, name), signal.SIG_DFL)
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_end_at_once)

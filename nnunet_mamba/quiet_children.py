@@ -5,7 +5,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from multiprocessing import parent_process
+from multiprocessing import parent_process, resource_tracker
 
 
 @contextmanager
@@ -18,6 +18,7 @@ def without_interrupts() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
+    resource_tracker.ensure_running()  # otherwise started with the first child, and that unblocks the signal
     done = threading.Event()
     taker = threading.Thread(target=done.wait, daemon=True)
     taker.start()
