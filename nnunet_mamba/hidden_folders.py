@@ -41,7 +41,7 @@ def left_behind(parents: Iterable[Path]) -> dict[Path, bool]:
 
 
 def _locked(folder: Path) -> int | None:
-    """A file descriptor that keeps `folder` locked until it is closed; None where folders cannot be locked.
+    """A file descriptor that keeps `folder` locked until it is closed; None where it cannot be locked.
 
     Raises:
         BlockingIOError: it is locked already.
@@ -50,7 +50,10 @@ def _locked(folder: Path) -> int | None:
         import fcntl
     except ImportError:  # Windows
         return None
-    file = os.open(folder, os.O_RDONLY)
+    try:
+        file = os.open(folder, os.O_RDONLY)
+    except OSError:  # another user's
+        return None
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

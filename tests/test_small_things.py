@@ -58,7 +58,7 @@ def test_a_folder_of_nnunets(monkeypatch, tmp_path):
         ("My_Own", "Dataset007_My_Own"),
         ("Dataset1000_Many", "Dataset1000_Many"),
         ("Own", "got Own, wanted the number or name"),
-        ("50", "got 50, wanted .*; there are Dataset007_My_Own, Dataset1000_Many, Dataset501_PH2, Dataset502_Twice,"),
+        ("50", r"got 50, wanted .*; there are Dataset007_My_Own, Dataset1000_Many, Dataset501_PH2, Dataset502_Twice\."),
         ("502", "got several data sets of this name or number, Dataset502_Other, Dataset502_Twice; wanted one"),
     ],
 )

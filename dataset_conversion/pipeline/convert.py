@@ -124,6 +124,7 @@ def convert(
     if target.preprocessed is None:
         print(f"nnUNet_preprocessed is not set: planning will take the folds from {final / SPLITS}")
     print(f"next: nnUNetv2_plan_and_preprocess -d {dataset_id} -c 2d --verify_dataset_integrity")
+    print(f"then: nnunet_mamba plan -d {dataset_id}, for our networks and your memory")
     return final
 
 

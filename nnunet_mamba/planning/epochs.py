@@ -17,7 +17,7 @@ class Rule(NamedTuple):
     most: int
 
 
-# On a CPU an epoch takes from minutes to an hour. The fewest are enough for the learning rate to fall step by step.
+# on a CPU an epoch takes from ten minutes to an hour
 RULES = {RAM: Rule(30, 5, 20), GPU: Rule(300, 50, DEFAULT)}
 
 

@@ -72,7 +72,7 @@ def test_union_of_the_masks(source, place):
 
 def kaggles_zips(source: Path, folder: Path) -> Path:
     """Each part in a zip of its own, with its ids at the top; stage 2 has thousands of images that nobody asks for."""
-    folder.mkdir()
+    folder.mkdir(parents=True)
     for part in ("stage1_train", "stage1_test"):
         trees.zip_folder(source / part, folder / f"{part}.zip", ".png")
     with zipfile.ZipFile(folder / "stage1_solution.csv.zip", "w") as archive:
