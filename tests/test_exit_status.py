@@ -5,10 +5,10 @@ import signal
 import subprocess
 import sys
 import time
+from importlib import import_module
 
 import pytest
 
-from nnunet_mamba.cli import doctor
 from nnunet_mamba.cli.main import COMMANDS, main
 from nnunet_mamba.exit_status import Stopped, exit_status, stops_raise
 
@@ -71,8 +71,8 @@ def test_an_ignored_signal_stays_ignored():
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_ends_in_one_line(name, capsys, monkeypatch):
-    """Ctrl-C while the command's modules are imported, or later."""
-    module = sys.modules[f"nnunet_mamba.cli.{name.replace('-', '_')}"] if main_was_imported() else None
+    """Ctrl-C while the command works, and while its options are read."""
+    module = import_module(f"nnunet_mamba.cli.{name.replace('-', '_')}")
     required = {"convert": ["PH2"], "plan": ["-d", "1"], "search": ["-d", "1", "-f", "0"]}
     required["import-weights"] = ["vmamba", "file", "-o", "out"]
     monkeypatch.setattr(module, "run", raises_for_arguments(KeyboardInterrupt()))
@@ -83,11 +83,16 @@ def test_every_command_ends_in_one_line(name, capsys, monkeypatch):
     assert capsys.readouterr().err == "nnunet_mamba: interrupted\n"
 
 
-def main_was_imported():
-    """Importing the commands is `main`'s work."""
-    with pytest.raises(SystemExit):
-        main(["--version"])
-    return True
+def test_an_interrupted_search_says_how_it_resumes(monkeypatch, capsys):
+    from nnunet_mamba.search import run
+
+    def interrupted(search, evolution):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "run_search", interrupted)
+    assert main(["search", "-d", "PH2", "-f", "0"]) == 130
+    said = "nnunet_mamba search: interrupted; run the same command again, and the search resumes\n"
+    assert capsys.readouterr().err == said
 
 
 def raises_for_arguments(error):
@@ -171,12 +176,3 @@ def test_tab_completion(typed, offered, tmp_path):
     asked |= {"COMP_POINT": str(len(typed)), "_ARGCOMPLETE_STDOUT_FILENAME": str(tmp_path / "offered")}
     subprocess.run([sys.executable, "-m", "nnunet_mamba"], env=os.environ | asked, check=True)
     assert offered <= set((tmp_path / "offered").read_text().split("\n"))
-
-
-def test_doctor_names_its_folders_once(monkeypatch, capsys):
-    """`doctor` has no traceback where nnU-Net's folders are not set."""
-    for name in ("raw", "preprocessed", "results"):
-        monkeypatch.delenv(f"nnUNet_{name}", raising=False)
-    monkeypatch.setattr(doctor, "LOOK_UP", "print('FOUND nnunet_mamba.trainers')")
-    assert main(["doctor"]) == 1
-    assert "left by a conversion" not in capsys.readouterr().out

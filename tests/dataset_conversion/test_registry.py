@@ -88,7 +88,16 @@ def test_help_lists_the_options(name, capsys):
     text = help_of([name], capsys)
     own = [f"{option.flag} {option.metavar}".strip() for option in all_datasets()[name].options]
     sources = ["--images DIR", "--masks DIR"] if name == "generic" else ["-i SRC"]
-    shared = ["-d ID", "--size H W", "--test N", "--seed SEED", "--protocol {paper}", "-np P", "--skip-bad", "--overwrite"]
+    shared = [
+        "-d ID",
+        "--size H W",
+        "--test N",
+        "--seed SEED",
+        "--protocol {paper}",
+        "-np P",
+        "--skip-bad",
+        "--overwrite",
+    ]
     assert all(option in text for option in [*sources, *shared, *own])
 
 
