@@ -139,6 +139,7 @@ class Dataset:
             file. For .png: arrays, the image (H, W, 3) uint8 or (H, W) uint8 or uint16, labels (H, W) uint8. For
             .nii.gz: two SimpleITK images of one geometry, (1, H, W) or (D, H, W).
         paper: what `--protocol paper` does, if papers agree on anything.
+        inner_zips: the zips that it is published as, where these circulate in one zip or lie in one folder.
         options: the data set's own options.
         with_options: from this data set and its options, as keywords, to the data set as it is then.
         with_sources: from the data set, its source folders and worker processes to the data set as it is then.
@@ -164,6 +165,7 @@ class Dataset:
     reader_writer: str = "NaturalImage2DIO"
     regions_class_order: tuple[int, ...] | None = None
     sources: tuple[Source, ...] = (Source(),)
+    inner_zips: tuple[str, ...] = ()
     options: tuple[Option, ...] = ()
     with_options: Callable[..., "Dataset"] | None = None
     with_sources: Callable[["Dataset", Sequence[Path], "Workers"], "Dataset"] | None = None

@@ -4,7 +4,8 @@
     nnunet_mamba convert DSB2018 -i stage1_train.zip -d 502 --border
 
 Reads the original release (670 images, doi:10.1038/s41592-019-0612-7, BBBC038) and the corrected one with 664 images,
-from a folder that holds these (up to four levels down), from `stage1_train` itself, or from a zip of any of them:
+from a folder that holds these (up to four levels down), from `stage1_train` itself, from a zip of any of them, or from
+Kaggle's zip of zips, or the folder that holds these zips:
 
     stage1_train/<id>/images/<id>.png      RGB or RGBA, grey or coloured
                       masks/*.png          one file per nucleus
@@ -28,6 +29,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from nnunet_mamba.dataset_conversion.dataset import BadCase, Case, Dataset, Option, PaperProtocol
 from nnunet_mamba.dataset_conversion.formats.folders import (
@@ -55,9 +57,7 @@ def find_cases(folder: Path) -> tuple[list[Case], list[BadCase]]:
     """
     roots = find_roots(folder, _holds_cases)
     if not roots:
-        zips = sorted(path.name for path in folder.rglob("stage1_*.zip"))
-        hint = f"zips; unpack {', '.join(zips)} first, each into a folder of its name" if zips else None
-        raise wrong_layout(folder, "DSB2018", LAYOUT, hint)
+        raise wrong_layout(folder, "DSB2018", LAYOUT)
     training, tests = ([root for root in roots if ("test" in root.name.lower()) == test] for test in (False, True))
     if not training:
         raise ValueError(f"{folder}: holds {tests[0].name} only; expected {LAYOUT} as well")
@@ -111,7 +111,8 @@ def _training_cases(root: Path) -> tuple[list[Case], list[BadCase]]:
         if not image_files and not mask_files:
             empty.append(BadCase(place.name, f"{place}: holds neither an image nor masks (.png)"))
     pairs, bad = pair_up(images, masks)
-    return [Case(id, id, image, mask, _stratum(image)) for id, (image, mask) in pairs.items()], empty + bad
+    shown = tqdm(pairs.items(), desc=f"{'finding':<10}", unit="case")
+    return [Case(id, id, image, mask, _stratum(image)) for id, (image, mask) in shown], empty + bad
 
 
 def _test_cases(root: Path, table: Path | None) -> tuple[list[Case], list[BadCase]]:
@@ -145,7 +146,8 @@ def _stratum(path: Path) -> str:
 
 
 def _holds_cases(folder: Path) -> bool:
-    return any((case / name).is_dir() for case in subfolders(folder) for name in ("images", "masks"))
+    """By an image of its case's name: many other data sets are a folder with `images` and `masks`."""
+    return any((case / "images" / f"{case.name}.png").is_file() for case in subfolders(folder))
 
 
 def _png_files(folder: Path) -> list[Path]:
@@ -166,6 +168,7 @@ DSB2018 = Dataset(
     find_cases=find_cases,
     read_case=read_case,
     paper=PaperProtocol(size=(256, 256)),
+    inner_zips=("stage1_train.zip", "stage1_test.zip", "stage1_solution.csv.zip"),
     options=(Option("--border", "add a class between nuclei that touch", default=False),),
     with_options=with_border,
 )

@@ -8,7 +8,9 @@ Reads the images and the manual contours in the layouts that circulate, at any d
     (A) Cardiac Atlas    SCD_IMAGES_01/SCD0000101/CINESAX_300/*.dcm, with scd_patientdata.csv
     (B) MICCAI 2009      TrainingDataDICOM/SC-HF-I-01/DICOM/IM-0001-NNNN.dcm
     (C) Kaggle           challenge_training/SC-HF-I-1/IM-<series>-NNNN.dcm
-        contours of all  SC-HF-I-01/contours-manual/IRCCI-expert/IM-0001-NNNN-{i,o}contour-manual.txt
+    (D) copies           dicoms/SCD0000101/NNNN.dcm, with link.csv
+    contours of A, B, C  SC-HF-I-01/contours-manual/IRCCI-expert/IM-0001-NNNN-{i,o}contour-manual.txt
+    contours of D        contourfiles/SC-HF-I-1/{i,o}-contours/IM-0001-NNNN-{i,o}contour-manual.txt
 
 NNNN is the DICOM InstanceNumber. `i` is the endocardium, drawn at end-diastole (ED) and end-systole (ES). `o` is the
 epicardium, drawn at ED only. The polygons are filled, outline included. `--target endo` takes all frames with an
@@ -31,6 +33,7 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
+from tqdm import tqdm
 
 from nnunet_mamba.dataset_conversion.dataset import BadCase, Case, Dataset, Option, PaperProtocol
 from nnunet_mamba.dataset_conversion.formats.contours import fill_contour
@@ -51,7 +54,7 @@ def find_cases(
     """
     cases: list[Case] = []
     bad = []
-    for id, patient in sorted(find_patients(folder).items()):
+    for id, patient in tqdm(sorted(find_patients(folder).items()), desc=f"{'finding':<10}", unit="patient"):
         frames, wrong = find_frames(id, patient, target)
         bad += wrong
         stacks = make_stacks(id, frames) if kind == "stacks" else {case_id(id, frame): [frame] for frame in frames}
@@ -93,7 +96,7 @@ def _labels(target: str, frame: Frame, size: tuple[int, int]) -> np.ndarray:
 
 SUNNYBROOK = Dataset(
     name="Sunnybrook",
-    what="cardiac cine MRI, 45 patients, three layouts",
+    what="cardiac cine MRI, 45 patients, four layouts",
     segments="endocardium, epicardium or both",
     never_split="patient; balanced over diagnosis",
     labels={"background": 0, "endo": 1},

@@ -9,6 +9,7 @@ from nnunet_mamba.dataset_conversion.dataset import BadCase
 
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 SEARCH_DEPTH = 4  # levels below the source
+ARCHIVES = (".zip", ".rar", ".7z", ".tar", ".tgz", ".tar.gz")
 MAX_NAMED = 5
 
 Identify = Callable[[str], str | None]  # from a stem to the id of its case; None: another kind of file
@@ -113,9 +114,12 @@ def pair_up(
 
 
 def wrong_layout(folder: Path, data_set: str, layout: str, found: str | None = None) -> ValueError:
-    """The error for a source that is not the data set."""
+    """The error for a source that is not the data set. It may still be packed: the error names archives."""
+    packed = [str(path.relative_to(folder)) for place in walk(folder) for path in list_files(place, ARCHIVES)]
+    more = f" and {len(packed) - MAX_NAMED} more" if len(packed) > MAX_NAMED else ""
+    hint = f"; unpack {', '.join(packed[:MAX_NAMED])}{more} first, or give a zip itself" if packed else ""
     return ValueError(
-        f"{folder}: not the layout of {data_set}; expected {layout}; found {found or name_content(folder)}"
+        f"{folder}: not the layout of {data_set}; expected {layout}; found {found or name_content(folder)}{hint}"
     )
 
 

@@ -1,4 +1,4 @@
-"""Sunnybrook's three layouts: which contours and images belong to which patient."""
+"""Sunnybrook's four layouts: which contours and images belong to which patient."""
 
 import csv
 import os
@@ -8,11 +8,12 @@ from pathlib import Path
 
 from nnunet_mamba.dataset_conversion.formats.folders import wrong_layout
 
-PATIENT_TABLE = "scd_patientdata.csv"
+PATIENT_TABLES = ("scd_patientdata.csv", "link.csv")  # with PatientID, OriginalID; with patient_id, original_id
 LAYOUTS = (
-    f"(A) SCD_IMAGES_01/SCD0000101/CINESAX_300/*.dcm with {PATIENT_TABLE}, "
-    "(B) TrainingDataDICOM/SC-HF-I-01/DICOM/*.dcm, (C) challenge_training/SC-HF-I-1/IM-0004-*.dcm; "
-    "each with contours SC-HF-I-01/contours-manual/IRCCI-expert/IM-0001-*-icontour-manual.txt"
+    f"(A) SCD_IMAGES_01/SCD0000101/CINESAX_300/*.dcm with {PATIENT_TABLES[0]}, "
+    "(B) TrainingDataDICOM/SC-HF-I-01/DICOM/*.dcm, (C) challenge_training/SC-HF-I-1/IM-0004-*.dcm, "
+    f"(D) dicoms/SCD0000101/*.dcm with {PATIENT_TABLES[1]}; "
+    "each with contours SC-HF-I-01/.../IM-0001-*-icontour-manual.txt"
 )
 _PATIENT = re.compile(r"SC-(HF-I|HF-NI|HYP|N)-0*(\d+)", re.IGNORECASE)
 _CARDIAC_ATLAS = re.compile(r"SCD\d{7}", re.IGNORECASE)
@@ -56,7 +57,7 @@ def find_patients(folder: Path) -> dict[str, Patient]:
     """The patients by id, `SC-HF-I-01`: with two digits, however the source writes it.
 
     Raises:
-        ValueError: none of the layouts, or layout A without its patient table.
+        ValueError: none of the layouts, or layout A or D without its patient table.
     """
     patients: dict[str, Patient] = {}
     originals = None
@@ -74,7 +75,7 @@ def find_patients(folder: Path) -> dict[str, Patient]:
             continue
         atlas = [part.upper() for part in place.parts if _CARDIAC_ATLAS.fullmatch(part)]
         if atlas:
-            if place.name.upper().startswith("CINESAX"):
+            if place.name.upper().startswith("CINESAX") or place.name.upper() == atlas[-1]:
                 originals = _read_patient_table(folder) if originals is None else originals
                 patients.setdefault(originals.get(atlas[-1], atlas[-1]), Patient()).series[base] = images
         else:
@@ -95,9 +96,11 @@ def kind_of(id: str) -> str:
 
 
 def frame_number(path: Path) -> int | None:
-    """The number in `IM-0001-0048.dcm`."""
+    """The number in `IM-0001-0048.dcm` or `48.dcm`."""
     match = _FRAME.match(path.stem)
-    return int(match.group(2)) if match else None
+    if match:
+        return int(match.group(2))
+    return int(path.stem) if path.stem.isdecimal() else None
 
 
 def _patient_of(place: Path, source_name: str) -> str | None:
@@ -135,25 +138,29 @@ def _series_of(place: Path, id: str, images: list[Path]) -> dict[str, list[Path]
 
 
 def _read_patient_table(folder: Path) -> dict[str, str]:
-    """PatientID -> padded OriginalID."""
-    found = sorted(folder.rglob(PATIENT_TABLE))
+    """From the Cardiac Atlas id, SCD0000101, to the padded id of the contours."""
+    found = sorted(path for name in PATIENT_TABLES for path in folder.rglob(name))
     if not found:
         raise ValueError(
-            f"{folder}: no {PATIENT_TABLE}, which tells which contours belong to SCD... folders; put it there"
+            f"{folder}: no {PATIENT_TABLES[0]}, which tells which contours belong to SCD... folders, and no "
+            f"{PATIENT_TABLES[1]}; put one there"
         )
     path = found[0]
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
+            rows = list(csv.reader(file))
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path}: cannot be read as a table ({error}); fetch this file again") from error
+    columns = [name.strip().replace("_", "").lower() for name in rows[0]] if rows else []
     originals = {}
-    for line, row in enumerate(rows, start=2):
-        match = _PATIENT.fullmatch((row.get("OriginalID") or "").strip())
-        patient = (row.get("PatientID") or "").strip().upper()
-        if not match or not patient:
+    for line, row in enumerate(rows[1:], start=2):
+        values = dict(zip(columns, map(str.strip, row)))
+        match = _PATIENT.fullmatch(values.get("originalid", ""))
+        patient = values.get("patientid", "").upper()
+        if row and not (match and patient):
             raise ValueError(
                 f"{path}, line {line}: expected PatientID and OriginalID like SCD0000101, SC-HF-I-1; got {row}"
             )
-        originals[patient] = _padded(match)
+        if match:
+            originals[patient] = _padded(match)
     return originals

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from nnunet_mamba.dataset_conversion.dataset import Dataset, Option
 from nnunet_mamba.dataset_conversion.pipeline.convert import PROTOCOLS, convert
-from nnunet_mamba.dataset_conversion.pipeline.registry import find_dataset
+from nnunet_mamba.dataset_conversion.pipeline.registry import all_datasets, find_dataset
+from nnunet_mamba.exit_status import stops_raise
 
 
 def run(name: str, argv: Sequence[str], prog: str) -> Path:
@@ -16,7 +17,8 @@ def run(name: str, argv: Sequence[str], prog: str) -> Path:
         ValueError: no such data set, or as `convert` does.
     """
     dataset = find_dataset(name)
-    parser = _make_parser(dataset, f"{prog} {name}")
+    parser = argparse.ArgumentParser(prog=f"{prog} {name}", description=f"{dataset.name}: {dataset.description}.")
+    _add_arguments(parser, dataset)
     values = vars(parser.parse_args(argv))
     try:
         dataset.check_options({option.key: values[option.key] for option in dataset.options})
@@ -24,12 +26,19 @@ def run(name: str, argv: Sequence[str], prog: str) -> Path:
         parser.error(str(error))
     source = [values.pop(source.flag.lstrip("-")) for source in dataset.sources]
     size = values.pop("size")
-    return convert(dataset.name, source, size=size and tuple(size), **values)
+    with stops_raise():
+        return convert(dataset.name, source, size=size and tuple(size), **values)
 
 
-def _make_parser(dataset: Dataset, prog: str) -> argparse.ArgumentParser:
+def add_parsers(parser: argparse.ArgumentParser) -> None:
+    """A parser for each data set below `parser`, for tab completion."""
+    parsers = parser.add_subparsers()
+    for name, dataset in all_datasets().items():
+        _add_arguments(parsers.add_parser(name), dataset)
+
+
+def _add_arguments(parser: argparse.ArgumentParser, dataset: Dataset) -> None:
     """The names of the parsed values are the keywords of `convert`, except for the sources."""
-    parser = argparse.ArgumentParser(prog=prog, description=f"{dataset.name}: {dataset.description}.")
     for source in dataset.sources:
         parser.add_argument(source.flag, metavar=source.metavar, type=Path, required=True, help=source.help)
     parser.add_argument(
@@ -43,10 +52,10 @@ def _make_parser(dataset: Dataset, prog: str) -> argparse.ArgumentParser:
     parser.add_argument("--protocol", choices=PROTOCOLS, help="the papers' image size, and their hold-out as fold 0")
     parser.add_argument("-np", dest="processes", metavar="P", type=int, default=2, help="processes (default: 2)")
     parser.add_argument("--skip-bad", action="store_true", help="leave out broken cases and list them")
+    parser.add_argument("--overwrite", action="store_true", help="replace this data set if the id has it already")
     own = parser.add_argument_group("options of this data set")
     for option in dataset.options:
         _add_option(own, option)
-    return parser
 
 
 def _add_option(group: argparse._ArgumentGroup, option: Option) -> None:

@@ -13,7 +13,13 @@ from nnunet_mamba.dataset_conversion.pipeline.registry import find_dataset
 from nnunet_mamba.dataset_conversion.pipeline.report import make_report, summary_table
 from nnunet_mamba.dataset_conversion.pipeline.source import open_source
 from nnunet_mamba.dataset_conversion.pipeline.splits import Fold, hold_out, make_folds
-from nnunet_mamba.dataset_conversion.pipeline.staging import hidden_folder, rename_all
+from nnunet_mamba.dataset_conversion.pipeline.staging import (
+    clear_left_behind,
+    hidden_folder,
+    interrupts_say_what_is_there,
+    rename_all,
+    set_aside,
+)
 from nnunet_mamba.dataset_conversion.pipeline.target import Target, find_target
 from nnunet_mamba.dataset_conversion.pipeline.verify import verify_cases
 from nnunet_mamba.dataset_conversion.pipeline.writer import write_cases, write_dataset_json, write_json
@@ -35,6 +41,7 @@ def convert(
     protocol: str | None = None,
     processes: int = 1,
     skip_bad: bool = False,
+    overwrite: bool = False,
     **options: Any,
 ) -> Path:
     """Convert a data set into `nnUNet_raw/DatasetXXX_NAME` and return that folder.
@@ -53,6 +60,7 @@ def convert(
             these become the validation part of fold 0. The other cases share the other four folds.
         processes: more than one are spawned, so a script that asks for them needs `if __name__ == "__main__":`.
         skip_bad: leave out broken cases and list them, instead of an error.
+        overwrite: replace this data set if it is there, and remove what was preprocessed of it. Results stay.
         options: the data set's own options, such as `border=True` for "DSB2018".
     Raises:
         ValueError: an option, the source or a case is wrong; the message names the file. Nothing was written.
@@ -64,11 +72,16 @@ def convert(
     if dataset.with_options is not None:
         dataset = dataset.with_options(dataset, **chosen)
     paper = _check_shared_options(dataset, size, protocol, processes)
-    target = find_target(dataset_id, dataset.name)
+    target = find_target(dataset_id, dataset.name, sources, overwrite)
+    clear_left_behind([folder for folder in (target.raw, target.preprocessed) if folder], target.folder_name)
     size = paper.size if paper else size
     crop = paper is not None and paper.crop
     with ExitStack() as stack:
-        folders = [stack.enter_context(open_source(path, target.raw)) for path in sources]
+        stack.enter_context(interrupts_say_what_is_there(target.raw / target.folder_name))
+        folders = [
+            stack.enter_context(open_source(path, target.raw, target.folder_name, dataset.inner_zips))
+            for path in sources
+        ]
         workers = stack.enter_context(open_workers(processes))
         if dataset.with_sources is not None:
             dataset = dataset.with_sources(dataset, folders, workers)
@@ -111,6 +124,7 @@ def convert(
     if target.preprocessed is None:
         print(f"nnUNet_preprocessed is not set: planning will take the folds from {final / SPLITS}")
     print(f"next: nnUNetv2_plan_and_preprocess -d {dataset_id} -c 2d --verify_dataset_integrity")
+    print(f"then: nnunet_mamba plan -d {dataset_id}, for our networks and your memory")
     return final
 
 
@@ -122,6 +136,8 @@ def _publish(target: Target, raw: Path, folds: Sequence[Fold]) -> None:
             preprocessed = stack.enter_context(hidden_folder(target.preprocessed, target.folder_name))
             write_json(preprocessed / SPLITS, folds)
             moves.append((preprocessed, target.preprocessed / target.folder_name))
+        if target.overwrite:
+            stack.enter_context(set_aside([final for _, final in moves]))
         rename_all(moves)
 
 

@@ -1,6 +1,5 @@
 """A function over many items, in order and with a progress bar, in this process or in spawned ones."""
 
-import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -8,6 +7,8 @@ from multiprocessing import get_context
 from typing import TypeVar
 
 from tqdm import tqdm
+
+from nnunet_mamba.quiet_children import end_with_parent, without_interrupts
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -30,7 +31,8 @@ class Workers:
             if self._pool is None:
                 results = map(function, items)
             else:
-                results = self._pool.map(function, items)  # no chunks: an interrupt would wait for them
+                with without_interrupts():  # the first call starts the workers
+                    results = self._pool.map(function, items)  # no chunks: an interrupt would wait for them
             return list(tqdm(results, total=len(items), desc=f"{title:<10}", unit="case"))
         except BaseException:
             self.close()
@@ -47,15 +49,9 @@ def open_workers(processes: int) -> Iterator[Workers]:
     """Workers that live as long as the `with` block."""
     pool = None
     if processes > 1:
-        pool = ProcessPoolExecutor(
-            processes, mp_context=get_context("spawn"), initializer=_leave_interrupts_to_the_parent
-        )
+        pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=end_with_parent)
     workers = Workers(pool)
     try:
         yield workers
     finally:
         workers.close()
-
-
-def _leave_interrupts_to_the_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

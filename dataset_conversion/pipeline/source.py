@@ -5,9 +5,11 @@ import shutil
 import stat
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+
+from tqdm import tqdm
 
 from nnunet_mamba.dataset_conversion.pipeline.staging import hidden_folder
 
@@ -16,9 +18,12 @@ BOMB_RATIO = 100  # unpacked to packed size; zips of bitmaps stay below 10
 
 
 @contextmanager
-def open_source(source: Path, workplace: Path) -> Iterator[Path]:
+def open_source(source: Path, workplace: Path, name: str, inner_zips: Sequence[str] = ()) -> Iterator[Path]:
     """The folder to search: `source` itself, or a hidden folder in `workplace` with its content, removed afterwards.
 
+    Args:
+        name: of the hidden folder.
+        inner_zips: names of zips that are unpacked too, each into a folder of its name, if `source` holds them packed.
     Raises:
         ValueError: nothing there, an empty folder, neither folder nor zip, or a zip that is broken, encrypted or unsafe
             (absolute paths, `..`, links, two entries of one name, a size bomb).
@@ -26,21 +31,30 @@ def open_source(source: Path, workplace: Path) -> Iterator[Path]:
     if source.is_dir():
         if not any(source.iterdir()):
             raise ValueError(f"{source}: the folder is empty")
-        yield source
+        inner = [path for path in map(source.joinpath, inner_zips) if zipfile.is_zipfile(path)]
+        if not inner or any(path.with_suffix("").is_dir() for path in map(source.joinpath, inner_zips)):
+            yield source
+            return
     elif not source.exists():
         raise ValueError(f"{source}: no such folder or zip; check -i")
     elif zipfile.is_zipfile(source):
-        with _zip_errors(source), zipfile.ZipFile(source) as archive:
-            files = _checked(archive, source)
-        with hidden_folder(workplace, "unpacked") as folder:
-            with _zip_errors(source), zipfile.ZipFile(source) as archive:
-                _unpack(archive, files, folder, source)
-            with _names_of(source, folder):
-                yield folder
+        inner = []
     else:
         raise ValueError(
             f"{source}: neither a folder nor a readable zip; unpack other archives first and give the folder"
         )
+    with hidden_folder(workplace, f"{name}.unpacked") as folder, _names_of(source, folder):
+        if inner:
+            for path in source.iterdir():
+                if path.suffix == ".csv":
+                    shutil.copy(path, folder)
+        else:
+            _unpack(source, folder)
+            inner = [path for found in inner_zips for path in sorted(folder.rglob(found))]
+        for path in inner:
+            beside = folder if path.parent == source else path.parent
+            _unpack(path, beside if path.stem.endswith(".csv") else beside / path.stem)
+        yield folder
 
 
 def _checked(archive: zipfile.ZipFile, source: Path) -> dict[PurePosixPath, zipfile.ZipInfo]:
@@ -82,18 +96,24 @@ def _checked(archive: zipfile.ZipFile, source: Path) -> dict[PurePosixPath, zipf
     return files
 
 
-def _unpack(archive: zipfile.ZipFile, files: dict[PurePosixPath, zipfile.ZipInfo], folder: Path, source: Path) -> None:
-    needed = sum(entry.file_size for entry in files.values())
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise ValueError(
-            f"{source}: needs {needed:,} bytes unpacked, {folder.parent} has {free:,} left; free some space"
-        )
-    for name, entry in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with archive.open(entry) as packed, open(path, "wb") as unpacked:
-            shutil.copyfileobj(packed, unpacked)  # zipfile stops at the checked size
+def _unpack(source: Path, folder: Path) -> None:
+    """Unpack the zip `source` into `folder`, after a look at all of its entries."""
+    with _zip_errors(source), zipfile.ZipFile(source) as archive:
+        files = _checked(archive, source)
+        needed = sum(entry.file_size for entry in files.values())
+        folder.mkdir(exist_ok=True)
+        free = shutil.disk_usage(folder).free
+        if needed > free:
+            raise ValueError(
+                f"{source}: needs {needed:,} bytes unpacked, the disk of nnUNet_raw has {free:,} left; free some space"
+            )
+        with tqdm(total=needed, desc=f"{'unpacking':<10}", unit="B", unit_scale=True) as bar:
+            for name, entry in files.items():
+                path = folder / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with archive.open(entry) as packed, open(path, "wb") as unpacked:
+                    shutil.copyfileobj(packed, unpacked)  # zipfile stops at the checked size
+                bar.update(entry.file_size)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Convert a public data set, as downloaded, into an nnU-Net raw data set with folds that do not leak."""
 
 import argparse
+import os
 from collections.abc import Iterator
 
 
@@ -18,6 +19,11 @@ class _Names:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The data set's name; what follows it is parsed with the options of that data set."""
+    if " convert " in os.environ.get("COMP_LINE", ""):  # a shell asks what may come next
+        from nnunet_mamba.dataset_conversion.pipeline.command_line import add_parsers
+
+        add_parsers(parser)
+        return
     parser.add_argument("dataset", metavar="DATASET", choices=_Names(), help="one of: %(choices)s")
     parser.add_argument("options", nargs=argparse.REMAINDER, metavar="...", help="its options: see DATASET --help")
 

@@ -5,6 +5,8 @@ This process only imports torch to find the device; the commands that it starts 
 
 import argparse
 
+from nnunet_mamba.exit_status import stops_raise
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The folder and the device."""
@@ -27,4 +29,5 @@ def run(args: argparse.Namespace) -> None:
     """Run the demo."""
     from nnunet_mamba.demo.run import run_demo
 
-    run_demo(args.folder, args.device)
+    with stops_raise():  # the command that runs must not outlive the demo
+        run_demo(args.folder, args.device)

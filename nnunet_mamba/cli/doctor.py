@@ -8,11 +8,13 @@ import tempfile
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
+from pathlib import Path
 from typing import NamedTuple
 
 from packaging.version import Version
 
 from nnunet_mamba import catalogue
+from nnunet_mamba.hidden_folders import REPLACED, left_behind
 from nnunet_mamba.messages import first_line
 from nnunet_mamba.nnunet_folders import VARIABLES
 from nnunet_mamba.nnunet_plugin import FOLDER, VARIABLE
@@ -65,6 +67,7 @@ def findings() -> Iterator[Finding]:
     yield _trainers()
     for variable in VARIABLES:
         yield _folder(variable)
+        yield from _left_behind(variable)
 
 
 def _version(package: str) -> Finding:
@@ -164,3 +167,13 @@ def _folder(variable: str) -> Finding:
         fix = f"change its rights, or set {variable} to another"
         return Finding(variable, f"{value}: cannot be written ({error.strerror})", fix)
     return Finding(variable, f"{value}, can be written")
+
+
+def _left_behind(variable: str) -> Iterator[Finding]:
+    """What conversions that were killed left; nnU-Net does not see it, but it may be large."""
+    value = os.environ.get(variable)
+    for folder, certain in left_behind([Path(value)] if value else []).items():
+        fix = f"delete it: rm -r '{folder}'" + ("" if certain else ", if no conversion is running")
+        if folder.suffix == REPLACED:
+            fix = "it is the data set before a conversion that was killed: rename it back, or delete it"
+        yield Finding("left by a conversion", str(folder), fix)

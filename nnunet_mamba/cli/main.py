@@ -1,17 +1,32 @@
-"""The command line `nnunet_mamba COMMAND ...`: parses, dispatches, and reports errors in one line."""
+"""The command line `nnunet_mamba COMMAND ...`: parses and dispatches."""
 
 import argparse
-import sys
+import os
 from collections.abc import Sequence
 from importlib import import_module
 
 from nnunet_mamba import __version__
+from nnunet_mamba.exit_status import exit_status
 
 COMMANDS = ("convert", "demo", "doctor", "import-weights", "plan", "search")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns its exit status: 0 done, 1 an error explained in one line, 130 interrupted."""
+    """Run one command; returns its exit status, as `exit_status` explains it."""
+    return exit_status("nnunet_mamba", lambda: _run(argv))
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    parser = _make_parser()
+    if "_ARGCOMPLETE" in os.environ:  # a shell asks what may come next
+        import argcomplete
+
+        argcomplete.autocomplete(parser)
+    args = parser.parse_args(argv)
+    return exit_status(f"nnunet_mamba {args.command}", lambda: args.run(args))
+
+
+def _make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="nnunet_mamba", description="Mamba segmentation networks for stock nnU-Net v2."
     )
@@ -23,12 +38,4 @@ def main(argv: Sequence[str] | None = None) -> int:
         command = commands.add_parser(name, help=summary, description=summary)
         module.add_arguments(command)
         command.set_defaults(run=module.run)
-    args = parser.parse_args(argv)
-    try:
-        return args.run(args) or 0
-    except (ValueError, OSError, RuntimeError) as error:
-        print(f"nnunet_mamba {args.command}: error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(f"nnunet_mamba {args.command}: interrupted", file=sys.stderr)
-        return 130
+    return parser

@@ -13,7 +13,7 @@ SIZES = {name: text for entry in catalogue.NETWORKS for name, text in entry.size
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The data set, the network and the memory."""
     parser.add_argument(
-        "-d", dest="dataset", metavar="ID", type=int, required=True, help="the data set's number in nnUNet_raw"
+        "-d", dest="dataset", metavar="ID", required=True, help="number or name of the data set in nnUNet_raw"
     )
     networks = [entry.key for entry in catalogue.NETWORKS]
     parser.add_argument(
@@ -38,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-p", dest="name", metavar="NAME", help="the plans' name (default: made of the network and the memory)"
     )
+    parser.add_argument("--overwrite", action="store_true", help="replace plans of this name")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -48,5 +49,5 @@ def run(args: argparse.Namespace) -> None:
 
     memory = budget(args.gpu_memory, args.ram)
     sizes = tuple((name, tuple(size)) for name in SIZES if (size := getattr(args, name)))
-    planned = plan(args.dataset, args.network, memory, args.name, sizes)
-    print(report(args.dataset, args.network, memory, planned))
+    planned = plan(args.dataset, args.network, memory, args.name, sizes, args.overwrite)
+    print(report(args.network, memory, planned))

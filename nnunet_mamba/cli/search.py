@@ -85,4 +85,8 @@ def run(args: argparse.Namespace) -> None:
         kept_gigabytes=args.cache,
         seed=args.seed,
     )
-    run_search(search, evolution)
+    try:
+        run_search(search, evolution)
+    except KeyboardInterrupt as stop:
+        stop.args = ("run the same command again, and the search resumes",)
+        raise

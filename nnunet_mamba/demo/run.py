@@ -45,8 +45,8 @@ def run_demo(path: str | Path, device: str) -> None:
             with _step(folder, step.name, f"[{number}/{total}] {step.name} {step.title}") as needed:
                 if needed:
                     _run_step(folder, number, step, variables)
-    except KeyboardInterrupt:
-        print(f"\nstopped; run the demo again to continue after: {', '.join(folder.done) or 'nothing'}")
+    except KeyboardInterrupt as stop:
+        stop.args = (f"run the demo again to continue after: {', '.join(folder.done) or 'nothing'}",)
         raise
 
     picture = folder.path / "overlay.png"

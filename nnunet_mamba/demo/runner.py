@@ -69,7 +69,8 @@ def run_command(command: Sequence[str], folder: Path, variables: Mapping[str, st
     )
     # in a thread: workers of a killed command keep its output open, so that reading would never end
     errors: list[OSError] = []
-    stream = threading.Thread(target=_stream, args=(process, log, encoding, errors), daemon=True)
+    quiet = threading.Event()
+    stream = threading.Thread(target=_stream, args=(process, log, encoding, errors, quiet), daemon=True)
     stream.start()
     try:
         while process.poll() is None and not errors:
@@ -79,12 +80,16 @@ def run_command(command: Sequence[str], folder: Path, variables: Mapping[str, st
         if errors:
             raise errors[0]
         return process.returncode
+    except KeyboardInterrupt:
+        quiet.set()  # what the command says about being stopped is for its log
+        print()
+        raise
     finally:
         _stop(process)
         stream.join(GRACE)
 
 
-def _stream(process: subprocess.Popen, log: Path, encoding: str, errors: list[OSError]) -> None:
+def _stream(process: subprocess.Popen, log: Path, encoding: str, errors: list[OSError], quiet: threading.Event) -> None:
     # in chunks, not lines: progress bars rewrite one line without ending it
     assert isinstance(process.stdout, io.BufferedReader)
     decoder = codecs.getincrementaldecoder(encoding)(errors="backslashreplace")
@@ -92,8 +97,9 @@ def _stream(process: subprocess.Popen, log: Path, encoding: str, errors: list[OS
         with open(log, "wb") as file:
             while piece := process.stdout.read1(4096):
                 file.write(piece)
-                sys.stdout.write(decoder.decode(piece))
-                sys.stdout.flush()
+                if not quiet.is_set():
+                    sys.stdout.write(decoder.decode(piece))
+                    sys.stdout.flush()
     except OSError as error:
         errors.append(error)
 

@@ -59,6 +59,11 @@ def choose(
     return patch, _largest_batch(most, lambda batch: estimate(patch, batch) - budget)
 
 
+def most_estimates(patches: Sequence[tuple[int, int]]) -> int:
+    """About how many estimates `choose` asks for at most: a bisection of the patches, then a few batches."""
+    return 1 + len(patches).bit_length() + 6
+
+
 class NothingFits(ValueError):
     """`what` does not fit; it needs `needed` bytes."""
 

@@ -1,6 +1,7 @@
 """nnU-Net's experiment planner for our networks: its rules for data; patch and batch by our networks' memory."""
 
 import json
+from functools import cache
 from pathlib import Path
 
 from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
@@ -8,11 +9,12 @@ from nnunetv2.experiment_planning.experiment_planners.network_topology import ge
 from nnunetv2.paths import nnUNet_preprocessed
 from nnunetv2.utilities.json_export import recursive_fix_for_json_export
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
+from tqdm import tqdm
 
 from nnunet_mamba import catalogue
 from nnunet_mamba.files import replacing
 from nnunet_mamba.planning.memory import GIB, resident_bytes, training_bytes
-from nnunet_mamba.planning.patch_and_batch import choose, patches_to_try
+from nnunet_mamba.planning.patch_and_batch import choose, most_estimates, patches_to_try
 from nnunet_mamba.planning.training_step import Sizes
 
 GPU, RAM = "GPU", "RAM"
@@ -56,17 +58,29 @@ class MambaPlanner(ExperimentPlanner):
         plan = super().get_plans_for_configuration(
             spacing, median_shape, data_identifier, approximate_n_voxels_dataset, _cache
         )
-        patch, batch = choose(
-            patches_to_try(median_shape, spacing),
-            approximate_n_voxels_dataset * self.max_dataset_covered,
-            self.budget,
-            self.estimate,
+        patch, batch = self._choose(
+            patches_to_try(median_shape, spacing), approximate_n_voxels_dataset * self.max_dataset_covered
         )
         self._fit_unet(plan["architecture"]["arch_kwargs"], spacing, patch)
         plan |= {"patch_size": list(patch), "batch_size": batch}
         if self.sizes:
             plan[catalogue.network(self.network).sizes_entry] = {name: list(size) for name, size in self.sizes}
         return plan
+
+    def _choose(self, patches: list[tuple[int, int]], most_pixels: float) -> tuple[tuple[int, int], int]:
+        """Patch and batch, with a progress bar: each estimate takes seconds."""
+        with tqdm(total=most_estimates(patches), desc="planning", unit="estimate") as bar:
+
+            @cache
+            def estimate(patch: tuple[int, int], batch_size: int) -> int:
+                size = self.estimate(patch, batch_size)
+                bar.update()
+                return size
+
+            chosen = choose(patches, most_pixels, self.budget, estimate)
+            bar.total = bar.n  # often fewer than the most
+            bar.refresh()
+        return chosen
 
     def estimate(self, patch_size: tuple[int, int], batch_size: int) -> int:
         """Bytes that a training step takes at its peak, of a GPU's memory or a process's."""

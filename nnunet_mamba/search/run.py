@@ -9,14 +9,13 @@ from typing import NamedTuple
 
 import optuna
 import torch
-from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_dataset_name
 from nnunetv2.utilities.file_path_utilities import get_output_folder
 from optuna.trial import FrozenTrial, Trial, TrialState
 from tqdm import tqdm
 
 from nnunet_mamba import __version__, catalogue
 from nnunet_mamba.devices import best_device
-from nnunet_mamba.nnunet_folders import PREPROCESSED, RESULTS, nnunet_folder
+from nnunet_mamba.nnunet_folders import PREPROCESSED, RESULTS, find_dataset_folder, nnunet_folder, require_writable
 from nnunet_mamba.search.evolution import (
     Evolution,
     EvolutionSampler,
@@ -62,9 +61,9 @@ def run_search(search: Search, evolution: Evolution) -> Path:
         ValueError: no such supernet, cases or storage, or the storage holds this search with other settings.
         RuntimeError: the first candidates all failed, or the storage was lost.
     """
-    nnunet_folder(RESULTS)
+    require_writable(RESULTS, nnunet_folder(RESULTS))
     preprocessed = nnunet_folder(PREPROCESSED)
-    name = _dataset_name(search.dataset)
+    name = find_dataset_folder(search.dataset)
     folder = Path(get_output_folder(name, search.trainer, search.plans, search.configuration, search.fold))
     supernet = load_supernet(folder, search.checkpoint, preprocessed / name, tiles=search.tiles, seed=search.seed)
     facts = asdict(evolution) | {
@@ -180,10 +179,3 @@ def _report(result: dict, file: Path, before: dict | None) -> None:
             f"this replaces an earlier search's slicing with fitness {before['fitness']:.4f}; its storage still has it"
         )
     print(f"written: {file} and {PLOT_FILE} beside it; {SUPERNET.finds} reads the slicing from there")
-
-
-def _dataset_name(dataset: str) -> str:
-    try:
-        return maybe_convert_to_dataset_name(int(dataset) if dataset.isdecimal() else dataset)
-    except RuntimeError as error:
-        raise ValueError(f"-d: got {dataset}, wanted the number or name of a data set in nnU-Net's folders") from error

@@ -14,6 +14,7 @@ import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
+from tqdm import tqdm
 
 from nnunet_mamba import catalogue
 from nnunet_mamba.networks import SliceMambaSupernet
@@ -122,7 +123,7 @@ def _tiles(
         )
     dataset = dataset_class(str(folder), cases)
     tiles = []
-    for number, case in enumerate(cases):
+    for number, case in enumerate(tqdm(cases, desc="loading", unit="case")):
         image, segmentation = (np.asarray(part[:]) for part in dataset.load_case(case)[:2])
         tiles += tiles_of(
             number, image.astype(np.float32), segmentation[0], configuration.patch_size, classes, ignore_label

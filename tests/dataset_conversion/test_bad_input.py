@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from helpers.dataset_trees import ph2_case
-from nnunet_mamba import dataset_conversion
+from nnunet_mamba import dataset_conversion, nnunet_folders
 from nnunet_mamba.dataset_conversion.pipeline import convert as pipeline
 from nnunet_mamba.dataset_conversion.pipeline import writer
 
@@ -138,6 +138,22 @@ def test_bad_source(tmp_path, images, nnunet, name, message):
     assert nnunet.content() == []
 
 
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["PH2Dataset.rar"], r"found PH2Dataset\.rar; unpack PH2Dataset\.rar first"),
+        (["new/PH2.zip", "readme.txt"], r"found new, readme\.txt; unpack new.PH2\.zip first, or give a zip itself"),
+    ],
+)
+def test_a_source_that_is_still_packed(tmp_path, nnunet, names, said):
+    for name in names:
+        (tmp_path / "downloads" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "downloads" / name).write_bytes(b"PK")
+    with pytest.raises(ValueError, match=f"not the layout of PH2; .*{said}"):
+        convert(tmp_path / "downloads", 501)
+    assert nnunet.content() == []
+
+
 def linked() -> zipfile.ZipInfo:
     entry = zipfile.ZipInfo("PH2Dataset/link")
     entry.external_attr = (stat.S_IFLNK | 0o777) << 16
@@ -251,6 +267,26 @@ def test_nnunet_raw_is_a_file(tree, nnunet, monkeypatch, tmp_path):
     assert nnunet.content() == []
 
 
+@pytest.mark.parametrize("variable", ["nnUNet_raw", "nnUNet_preprocessed"])
+def test_a_folder_that_cannot_be_written_is_named_by_its_variable(tree, nnunet, monkeypatch, tmp_path, variable):
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv(variable, str(tmp_path / "file" / "inner"))
+    wanted = rf"{variable}={tmp_path}/file/inner: cannot be written \(Not a directory\); .* set {variable} to another"
+    with pytest.raises(OSError, match=wanted):
+        convert(tree, 501)
+    monkeypatch.setenv(variable, str(tmp_path / "nnunet" / variable.partition("_")[2]))
+
+    def refuse(dir):
+        raise OSError(errno.EROFS, "Read-only file system", str(dir))
+
+    monkeypatch.setattr(nnunet_folders.tempfile, "TemporaryFile", refuse)
+    with pytest.raises(
+        OSError, match=r"nnUNet_raw=.*raw: cannot be written \(Read-only file system\); change"
+    ) as error:
+        convert(tree, 501)
+    assert ".partial" not in str(error.value) and nnunet.content() == []
+
+
 @pytest.mark.parametrize(
     "error, raised, message",
     [
@@ -287,3 +323,49 @@ def test_failure_of_the_second_rename_takes_back_the_first(tree, nnunet, monkeyp
     with pytest.raises(OSError, match="appeared while converting"):
         convert(tree, 501)
     assert nnunet.content() == [str(nnunet.preprocessed / "Dataset501_PH2")]
+
+
+def test_overwrite_replaces_the_data_set_and_what_was_preprocessed_of_it(tree, nnunet, capsys):
+    first = convert(tree, 501)
+    preprocessed = nnunet.preprocessed / "Dataset501_PH2"
+    (preprocessed / "nnUNetPlans.json").write_text("of the data before")
+    model = nnunet.results / "Dataset501_PH2" / "model"
+    model.mkdir(parents=True)
+    with pytest.raises(ValueError, match="-d 501 is in use: .*or replace it with --overwrite"):
+        convert(tree, 501, test=2)
+    assert not (first / "imagesTs").exists()
+    assert convert(tree, 501, test=2, overwrite=True) == first
+    assert len(list((first / "imagesTs").iterdir())) == 2 and len(list((first / "imagesTr").iterdir())) == 5
+    assert [path.name for path in preprocessed.iterdir()] == ["splits_final.json"] and model.is_dir()
+    assert sorted(path.name for path in nnunet.raw.iterdir()) == ["Dataset501_PH2"]
+    assert f"{model.parent}: models that were trained with the data before are kept" in capsys.readouterr().out
+
+
+def test_overwrite_spares_other_data_sets_and_its_own_source(tree, nnunet):
+    other = nnunet.raw / "Dataset501_Other"
+    other.mkdir()
+    with pytest.raises(ValueError, match="-d 501 is in use: .*Other; .*--overwrite only replaces one of the same name"):
+        convert(tree, 501, overwrite=True)
+    other.rename(nnunet.raw / "Dataset501_PH2")
+    shutil.copytree(tree, nnunet.raw / "Dataset501_PH2" / "source")
+    with pytest.raises(ValueError, match="--overwrite would delete this source with .*Dataset501_PH2; choose another"):
+        convert(nnunet.raw / "Dataset501_PH2" / "source", 501, overwrite=True)
+    assert (nnunet.raw / "Dataset501_PH2" / "source" / "PH2 Dataset images").is_dir()
+
+
+@pytest.mark.parametrize("fault", ["bad_case", "rename"])
+def test_overwrite_that_fails_leaves_what_was_there(tree, images, nnunet, monkeypatch, fault):
+    convert(tree, 501)
+    before = {path: path.read_bytes() for path in nnunet.raw.rglob("*") if path.is_file()}
+    if fault == "bad_case":
+        truncated_image(images)
+    else:
+        monkeypatch.setattr(pipeline, "rename_all", rename_into_a_full_disk)
+    with pytest.raises((ValueError, OSError)):
+        convert(tree, 501, test=2, overwrite=True)
+    assert {path: path.read_bytes() for path in nnunet.raw.rglob("*") if path.is_file()} == before
+    assert [path.name for path in nnunet.preprocessed.iterdir()] == ["Dataset501_PH2"]
+
+
+def rename_into_a_full_disk(moves) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import zipfile
 from functools import partial
 from pathlib import Path
 
@@ -67,6 +68,55 @@ def test_union_of_the_masks(source, place):
     dataset = load(folder / "dataset.json")
     assert dataset["labels"] == {"background": 0, "nucleus": 1}
     assert dataset["channel_names"] == {"0": "R", "1": "G", "2": "B"}
+
+
+def kaggles_zips(source: Path, folder: Path) -> Path:
+    """Each part in a zip of its own, with its ids at the top; stage 2 has thousands of images that nobody asks for."""
+    folder.mkdir(parents=True)
+    for part in ("stage1_train", "stage1_test"):
+        trees.zip_folder(source / part, folder / f"{part}.zip", ".png")
+    with zipfile.ZipFile(folder / "stage1_solution.csv.zip", "w") as archive:
+        archive.write(source / "stage1_solution.csv", "stage1_solution.csv")
+    (folder / "stage2_test_final.zip").write_bytes(b"not read")
+    return folder
+
+
+@pytest.mark.parametrize("layout", ["folder", "zip", "zip_of_a_folder", "csv_unpacked"])
+def test_zips_as_kaggle_gives_them(with_test, tmp_path, nnunet, layout):
+    zips = kaggles_zips(with_test, tmp_path / "zips" / "bowl" if layout == "zip_of_a_folder" else tmp_path / "zips")
+    if layout == "csv_unpacked":
+        (zips / "stage1_solution.csv.zip").unlink()
+        shutil.copy(with_test / "stage1_solution.csv", zips)
+    packed = layout.startswith("zip")
+    given = trees.zip_folder(tmp_path / "zips", tmp_path / "data-science-bowl-2018.zip") if packed else zips
+    expected, found = convert(with_test, 502), convert(given, 503)
+    assert {path.relative_to(found): path.read_bytes() for path in found.rglob("*") if path.is_file()} == {
+        path.relative_to(expected): path.read_bytes() for path in expected.rglob("*") if path.is_file()
+    }
+    assert sorted(path.name for path in nnunet.raw.iterdir()) == ["Dataset502_DSB2018", "Dataset503_DSB2018"]
+
+
+def test_a_broken_inner_zip_is_named(with_test, tmp_path, nnunet):
+    zips = kaggles_zips(with_test, tmp_path / "zips")
+    content = bytearray((zips / "stage1_train.zip").read_bytes())
+    content[200:300] = bytes(100)
+    (zips / "stage1_train.zip").write_bytes(content)
+    with zipfile.ZipFile(tmp_path / "bowl.zip", "w") as archive:
+        archive.write(zips / "stage1_train.zip", "stage1_train.zip")
+    for given, name in ((zips, "zips"), (tmp_path / "bowl.zip", r"bowl\.zip")):
+        with pytest.raises(ValueError, match=rf"{name}/stage1_train\.zip: broken or unsupported zip"):
+            convert(given, 502)
+    assert nnunet.content() == []
+
+
+def test_among_several_data_sets(source, tmp_path, nnunet):
+    """Kvasir-SEG is a folder with `images` and `masks`, as a case of DSB2018 is."""
+    trees.kvasir(source)
+    trees.merged(source)
+    assert load(convert(source, 502) / "conversion_report.json")["cases"]["training"] == 11
+    shutil.rmtree(source / "stage1_train")
+    with pytest.raises(ValueError, match=r"not the layout of DSB2018; .* found Kvasir-SEG, Lung Segmentation"):
+        convert(source, 503)
 
 
 def test_zip_and_processes_give_the_same_bytes(source, tmp_path):

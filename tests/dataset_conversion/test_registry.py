@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,8 +12,8 @@ import pytest
 import SimpleITK as sitk
 from PIL import Image
 
-import nnunet_mamba
 from helpers import dataset_trees as trees
+from helpers.own_package import copy_with_dataset
 from nnunet_mamba import dataset_conversion
 from nnunet_mamba.cli.main import main
 from nnunet_mamba.dataset_conversion.pipeline.registry import all_datasets, find_dataset, markdown_table
@@ -89,7 +88,16 @@ def test_help_lists_the_options(name, capsys):
     text = help_of([name], capsys)
     own = [f"{option.flag} {option.metavar}".strip() for option in all_datasets()[name].options]
     sources = ["--images DIR", "--masks DIR"] if name == "generic" else ["-i SRC"]
-    shared = ["-d ID", "--size H W", "--test N", "--seed SEED", "--protocol {paper}", "-np P", "--skip-bad"]
+    shared = [
+        "-d ID",
+        "--size H W",
+        "--test N",
+        "--seed SEED",
+        "--protocol {paper}",
+        "-np P",
+        "--skip-bad",
+        "--overwrite",
+    ]
     assert all(option in text for option in [*sources, *shared, *own])
 
 
@@ -149,12 +157,7 @@ def test_the_readme_has_the_table():
 
 def test_a_new_data_set_is_one_file(tmp_path, nnunet):
     """In a copy of the package: the command line finds it, and worker processes import it."""
-    package = tmp_path / "nnunet_mamba"
-    ignore = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(Path(nnunet_mamba.__file__).parent, package, ignore=ignore)
-    own = Path(dataset_conversion.__file__).parent
-    shutil.copytree(own, package / "dataset_conversion", ignore=ignore, dirs_exist_ok=True)
-    (package / "dataset_conversion" / "toy.py").write_text(TOY)
+    copy_with_dataset(tmp_path, "toy", TOY)
 
     def run(code: str, *argv: str) -> str:
         command = [sys.executable, "-c", f"import sys; {code}", *argv]

@@ -22,6 +22,7 @@ LAYOUTS = {
     "a_without_level": lambda root: trees.layout_a(root, level="."),
     "b": trees.layout_b,
     "c": trees.layout_c,
+    "d": trees.layout_d,
 }
 
 
@@ -79,6 +80,10 @@ def test_a_slice_keeps_its_position_and_its_16_bits(source, images):
     np.testing.assert_array_equal(sitk.GetArrayFromImage(image), sitk.GetArrayFromImage(original))
     assert b"DOE" not in (folder / "imagesTr" / "SC-HF-I-01_0008_0000.nii.gz").read_bytes()
     assert not any("DOE" in image.GetMetaData(key) for key in image.GetMetaDataKeys())
+
+
+def test_layout_d_has_epicardia_too(tmp_path):
+    assert len(cases(convert(trees.layout_d(tmp_path / "d"), 503, target="both"))) == 12
 
 
 @pytest.mark.parametrize("target, frames, values", [("endo", 24, {0, 1}), ("epi", 12, {0, 1}), ("both", 12, {0, 1, 2})])
@@ -354,7 +359,7 @@ def something_else(source: Path) -> None:
 @pytest.mark.parametrize(
     "spoil, message",
     [
-        (no_table, r"source: no scd_patientdata\.csv, which tells"),
+        (no_table, r"source: no scd_patientdata\.csv, which tells .*, and no link\.csv; put one there"),
         (broken_table, r"scd_patientdata\.csv, line 2: expected PatientID and OriginalID"),
         (contours_only, r"not the layout of Sunnybrook; expected \(A\) .*; found no images of a known layout"),
         (images_only, r"not the layout of Sunnybrook; expected .*; found no contours"),

@@ -104,9 +104,9 @@ def test_a_failing_command_is_named(fake, position, name):
 
 def test_an_interrupted_demo_resumes(fake, capsys):
     fake.statuses[3] = KeyboardInterrupt()
-    with pytest.raises(KeyboardInterrupt):
-        demo.run_demo(fake.folder, "cpu")
-    assert "to continue after: phantom, convert, plan" in capsys.readouterr().out
+    assert main(["demo", "-o", str(fake.folder), "--device", "cpu"]) == 130
+    said = "nnunet_mamba demo: interrupted; run the demo again to continue after: phantom, convert, plan\n"
+    assert capsys.readouterr().err == said
     trained = fake.folder / demo.TRAINED
     trained.mkdir(parents=True)
     (trained / "checkpoint_latest.pth").touch()
@@ -206,7 +206,7 @@ def test_a_killed_command_does_not_hang_on_its_workers(as_script, monkeypatch, t
 def test_an_interrupt_stops_the_command_and_its_workers(tmp_path):
     worker = "import time; time.sleep(60)"
     command = (
-        "import signal, subprocess, sys, time; signal.signal(signal.SIGINT, signal.SIG_IGN); "
+        "import signal, subprocess, sys, time; signal.signal(signal.SIGINT, lambda *_: print('COMPLAINT')); "
         f"p = subprocess.Popen([sys.executable, '-c', {worker!r}]); print(p.pid, flush=True); time.sleep(60)"
     )
     code = (
@@ -221,6 +221,7 @@ def test_an_interrupt_stops_the_command_and_its_workers(tmp_path):
     pid = int(parent.stdout.readline())
     parent.send_signal(signal.SIGINT)
     assert parent.wait(timeout=20) != 0
+    assert b"COMPLAINT" not in parent.stdout.read() and b"COMPLAINT" in (tmp_path / "log").read_bytes()
     assert_ends(pid)
 
 

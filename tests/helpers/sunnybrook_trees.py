@@ -1,4 +1,4 @@
-"""Sunnybrook trees in the three layouts: small DICOM slices of a bright disk in an oblique stack, with contours."""
+"""Sunnybrook trees in the four layouts: small DICOM slices of a bright disk in an oblique stack, with contours."""
 
 import struct
 from pathlib import Path
@@ -130,4 +130,19 @@ def layout_c(root: Path) -> Path:
             write_dicom(place / f"IM-{SERIES[id]:04d}-{instance:04d}.dcm", instance, position)
             write_dicom(place / f"IM-{SERIES[id] + 1:04d}-{instance:04d}.dcm", instance, position, value=300)
         write_contours(root / "TrainingDataContours" / id / "contours-manual" / "IRCCI-expert")
+    return root
+
+
+def layout_d(root: Path) -> Path:
+    """Copies: images by number, contours in a folder for each kind, another table."""
+    for id, number in IDS.items():
+        for instance, position, _ in frames():
+            write_dicom(root / "dicoms" / number / f"{instance}.dcm", instance, position)
+        patient = root / "contourfiles" / f"{id[:-2]}{int(id[-2:])}"
+        write_contours(patient / "i-contours")
+        (patient / "o-contours").mkdir()
+        for path in patient.glob("i-contours/*-ocontour-manual.txt"):
+            path.rename(patient / "o-contours" / path.name)
+    lines = [f"{number},{id[:-2]}{int(id[-2:])}\n" for id, number in IDS.items()]
+    (root / "link.csv").write_text("patient_id,original_id\n" + "".join(lines))
     return root

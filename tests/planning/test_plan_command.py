@@ -15,8 +15,9 @@ from nnunet_mamba import catalogue, trainers
 from nnunet_mamba.cli.main import main
 from nnunet_mamba.planning import planner
 from nnunet_mamba.planning.budget import OUTSIDE
+from nnunet_mamba.planning.epochs import advised_epochs
 from nnunet_mamba.planning.memory import GIB
-from nnunet_mamba.planning.planner import RAM
+from nnunet_mamba.planning.planner import GPU, RAM
 
 SIZE = (40, 72)
 WITH_SIZES = [entry for entry in catalogue.NETWORKS if entry.sizes]
@@ -86,7 +87,7 @@ def change(file, **values):
 def test_plans_fit_the_memory_and_nnunet_takes_them(dataset, capsys):
     assert plan("--ram", 4) == 0
     said = capsys.readouterr().out
-    name = "nnUNetMambaPlans_DermoMamba_4G"
+    name = "nnUNetMambaPlans_DermoMamba_4G_RAM"
     settings = configuration(dataset, name)
     assert (settings["patch_size"], settings["batch_size"]) == (
         [64, 96],
@@ -133,7 +134,7 @@ def test_more_memory_a_larger_plan(dataset, quick):
     change(raw, numTraining=500)
     pixels = []
     for gpu_memory in (0.7, 0.9, 2):
-        assert plan("--gpu-memory", gpu_memory, "-p", "mine") == 0
+        assert plan("--gpu-memory", gpu_memory, "-p", "mine", "--overwrite") == 0
         settings = configuration(dataset, "mine")
         assert settings["patch_size"][0] % 32 == settings["patch_size"][1] % 32 == 0
         pixels.append(np.prod(settings["patch_size"]) * settings["batch_size"])
@@ -148,7 +149,7 @@ def test_plans_of_another_size_build_it(dataset, capsys, network):
     assert plan("--ram", 3, *options, network=network) == 0
     said = capsys.readouterr().out
     assert ("nnunet_mamba search -d 7 -f 0 -p nnUNetMamba" in said) == (network == "slicemamba_supernet")
-    (file,) = dataset.glob("nnUNetMambaPlans_SliceMamba*_8-16-32_1-2-1_1-1-1_3G.json")
+    (file,) = dataset.glob("nnUNetMambaPlans_SliceMamba*_8-16-32_1-2-1_1-1-1_3G_RAM.json")
     settings = configuration(dataset, file.stem)
     assert settings["slicemamba"] == sizes
     manager = PlansManager(json.loads(file.read_text())).get_configuration("2d")
@@ -199,7 +200,7 @@ def test_preprocessed_data_is_shared_only_where_it_is_the_same(dataset, quick):
         dataset / "mine.json",
         configurations=other["configurations"] | {"2d_big": {"inherits_from": "2d", "batch_size": 9}},
     )
-    assert plan("--gpu-memory", 0.8, "-p", "mine") == 0
+    assert plan("--gpu-memory", 0.8, "-p", "mine", "--overwrite") == 0
     assert configuration(dataset, "mine")["data_identifier"] == "mine_2d"
     configurations = json.loads((dataset / "mine.json").read_text())["configurations"]
     assert configurations["2d_big"] == {"inherits_from": "2d", "batch_size": 9}  # what the user added stays
@@ -210,7 +211,8 @@ def test_preprocessed_data_is_shared_only_where_it_is_the_same(dataset, quick):
     [
         (["--gpu-memory", 0], "--gpu-memory: got 0, wanted a size in GiB above 0"),
         (["--ram", "nan"], "--ram: got nan"),
-        (["--ram", 2, "-d", 8], "-d 8: there is no Dataset008_.../dataset.json in"),
+        (["--ram", 2, "-d", 8], "-d: got 8, wanted the number or name of a data set in nnU-Net's folders; there are"),
+        (["--ram", 2, "-d", "Noisy"], "-d: got Noisy, wanted the number or name of a data set"),
         (["--ram", 2, "-p", "nnUNetPlans"], "-p: got 'nnUNetPlans', which is a file of nnU-Net's own"),
         (["--ram", 2, "-p", "../mine"], "wanted a name without folders"),
     ],
@@ -220,6 +222,71 @@ def test_refused(dataset, capsys, arguments, message):
     assert plan(*arguments) == 1
     assert message in capsys.readouterr().err
     assert sorted(dataset.rglob("*")) == before
+
+
+@pytest.mark.parametrize("asked", ["7", "007", "Dataset007_Noise", "Noise"])
+def test_the_data_set_by_number_or_name(dataset, quick, capsys, asked):
+    assert main(["plan", "-d", asked, "--network", "dermomamba", "--ram", "4"]) == 0
+    assert "nnUNetv2_train 7 2d 0 " in capsys.readouterr().out
+
+
+def test_two_data_sets_of_a_name_or_number_must_be_told_apart(dataset, quick, capsys):
+    for name, asked in (("Dataset008_Noise", "Noise"), ("Dataset007_Other", "7")):
+        (dataset.parent / name).mkdir()
+        assert plan("--ram", 4, "-d", asked) == 1
+        assert f"-d {asked}: got several data sets of this name or number, Dataset007_Noise, {name}" in (
+            capsys.readouterr().err
+        )
+        (dataset.parent / name).rmdir()
+    (dataset.parents[1] / "raw" / dataset.name / "dataset.json").unlink()
+    assert plan("--ram", 4) == 1
+    assert "-d 7: there is no Dataset007_Noise/dataset.json in" in capsys.readouterr().err
+
+
+def test_plans_for_ram_and_for_a_gpu_are_two_files(dataset, quick):
+    assert plan("--ram", 4) == 0 and plan("--gpu-memory", 4) == 0
+    names = [f"nnUNetMambaPlans_DermoMamba_4G_{kind}.json" for kind in ("GPU", "RAM")]
+    assert sorted(path.name for path in dataset.glob("*Plans*")) == names
+
+
+def test_plans_are_only_replaced_on_demand(dataset, quick, capsys):
+    assert plan("--ram", 4, "-p", "mine") == 0
+    before = (dataset / "mine.json").read_bytes()
+    assert plan("--gpu-memory", 0.7, "-p", "mine") == 1
+    assert f"-p: mine is there already, {dataset / 'mine.json'}: choose another name" in capsys.readouterr().err
+    assert (dataset / "mine.json").read_bytes() == before
+    assert plan("--gpu-memory", 0.7, "-p", "mine", "--overwrite") == 0
+    assert (dataset / "mine.json").read_bytes() != before
+
+
+def test_a_folder_that_cannot_be_written_is_named_by_its_variable(dataset, quick, monkeypatch, capsys, tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv("nnUNet_preprocessed", str(tmp_path / "file" / "inner"))
+    assert plan("--ram", 4) == 1
+    assert f"nnUNet_preprocessed={tmp_path}/file/inner: cannot be written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("kind", "images", "batch_size", "epochs"),
+    [
+        (RAM, 160, 8, 5),
+        (RAM, 2000, 16, 15),
+        (RAM, 10_000, 8, 20),
+        (GPU, 160, 8, 50),
+        (GPU, 2000, 12, 200),
+        (GPU, 50_000, 12, 1000),
+    ],
+)
+def test_advised_epochs(kind, images, batch_size, epochs):
+    assert advised_epochs(kind, images, batch_size) == epochs
+
+
+def test_the_advice_counts_the_training_images_of_fold_0(dataset, quick, capsys):
+    (dataset / "splits_final.json").write_text(json.dumps([{"train": ["n00", "n01"], "val": ["n02"]}]))
+    assert plan("--gpu-memory", 4) == 0
+    said = capsys.readouterr().out
+    assert "An epoch is 250 batches: 500 images, each of fold 0's 2 training images 250 times." in said
+    assert "Begin with 50 epochs on a GPU (_50epochs" in said and "-tr DermoMambaTrainer_50epochs -p" in said
 
 
 def test_folders_must_be_set(dataset, monkeypatch, capsys):
