@@ -4,10 +4,11 @@
     nnunet_mamba convert generic -i images.zip --masks masks.zip -d 510
     nnunet_mamba convert generic -i patients -d 510
 
-How files must be named: a mask has the name of its image, or that name with an ending such as `_mask`, `_segmentation`,
-`_label` or `_gt`; an image's own ending `_image`, `_img` or `_0000` does not count. The two lie in two folders or zips.
-If they lie in one, leave out `--masks`: masks are told by their ending, or by a folder such as `masks` or `labels`.
-`formats/pairs.py` draws the trees. In Python: `convert("generic", ("images", "masks"), 510, name="UWF-RHS")`.
+How files must be named: a mask has the name of its image, or that name with an ending such as `_mask`,
+`_segmentation`, `_label` or `_gt`; an image's own ending `_image`, `_img` or `_0000` does not count. The two lie in two
+folders or zips. If they lie in one, leave out `--masks`: masks are told by their ending, or by their folder's name, such
+as `masks` or `labels`. `formats/pairs.py` draws the trees. In Python the folders are the source:
+`convert("generic", ("images", "masks"), 510, name="UWF-RHS")`.
 
 With a folder per patient, folds never split a patient. `--group-regex` finds the group elsewhere in a file's name, which
 begins with its folders (`P01/a`): its first group, or the whole match. Otherwise each image is a group of its own.
@@ -21,38 +22,35 @@ never guessed. Two cases are certain: 0 and one other value (black and one colou
 - `--instances`: every value but 0, or every colour but black, is an object, and all are one class, `object`. `--border`
   adds a class where the 3x3 square around a pixel meets two objects.
 
-Images are grey, RGB, or TIFF with a channel per page or plane, of 8 or 16 bits or float; all of the same kind. Grey, RGB of
-8 bits and 16 bits become png, floats and signed numbers tif (float32), NIfTI stays NIfTI. nnU-Net normalises each image
-by itself (z-score), which assumes nothing about what the values mean; for CT, set the channel's name in dataset.json to
-`CT` before planning.
+Images are grey, RGB, or TIFF with a channel per page or plane, of 8 or 16 bits or float; all of the same kind. 8 and 16
+bits become png, floats and signed numbers tif (float32), NIfTI stays NIfTI. nnU-Net normalises each image by itself
+(z-score), which assumes nothing about what the values mean; for CT, set the channel's name in dataset.json to `CT`
+before planning.
 """
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nnunet_mamba.dataset_conversion.dataset import BadCase, Case, Dataset, Option, Pixels, Source, Undecided
+from nnunet_mamba.dataset_conversion.dataset import BadCase, Case, Dataset, Option, Pixels, Source
+from nnunet_mamba.dataset_conversion.formats.common_kind import NIFTI, common_kind
 from nnunet_mamba.dataset_conversion.formats.folders import NIFTI_ENDINGS
 from nnunet_mamba.dataset_conversion.formats.label_decision import Wanted, decide
 from nnunet_mamba.dataset_conversion.formats.label_names import parse_labels, read_colours
 from nnunet_mamba.dataset_conversion.formats.label_rules import ByName, Objects
 from nnunet_mamba.dataset_conversion.formats.mask_values import look_at
-from nnunet_mamba.dataset_conversion.formats.pairs import Found, find_files, pair_files
-from nnunet_mamba.dataset_conversion.formats.pixels import COLOUR, GREY, Kind, read_pixels
+from nnunet_mamba.dataset_conversion.formats.pairs import find_files, pair_files
+from nnunet_mamba.dataset_conversion.formats.patients import name_groups
+from nnunet_mamba.dataset_conversion.formats.pixels import Kind, read_pixels
 from nnunet_mamba.dataset_conversion.pipeline.parallel import Workers
 
 if TYPE_CHECKING:
     import SimpleITK
-
-DEPTHS = ("uint8", "uint16", "float32")
-FEW_FOLDERS = 5  # fewer may be classes or parts of the data set, and cannot fill five folds
-NIFTI = Kind(("grey",), "NIfTI")
 
 Groups = re.Pattern[str]
 
@@ -126,13 +124,11 @@ def with_options(
     )
 
 
-def with_sources(
-    dataset: Dataset, folders: Sequence[Path], workers: Workers, wanted: Wanted, grouped: bool
-) -> Dataset:
+def with_sources(dataset: Dataset, folders: Sequence[Path], workers: Workers, wanted: Wanted, grouped: bool) -> Dataset:
     """The data set with the channels of the images and the classes of the masks."""
     images, masks = find_files(folders[0], folders[1] if len(folders) > 1 else None)
-    groups = "by --group-regex" if grouped else _name_groups(folders[0], images)
-    kind = _common_kind(folders[0], images, workers)
+    groups = "by --group-regex" if grouped else name_groups(folders[0], images)
+    kind = common_kind(folders[0], images, workers)
     paths = [mask.path for mask in masks]
     facts = workers.run(partial(look_at, as_colours=bool(wanted.colours)), paths, "masks")
     if any(mask.colours for mask in facts) and not (wanted.instances or wanted.colours):
@@ -146,64 +142,9 @@ def with_sources(
         reader_writer="SimpleITKIO" if nifti else "NaturalImage2DIO",
         labels=decision.labels,
         read_case=partial(read_case, kind=kind, rule=decision.rule),
-        facts={"images": f"{kind}, {kind.dtype}", "groups": groups},
+        facts={"images": "NIfTI" if nifti else f"{kind}, {kind.dtype}", "groups": groups},
         mask_values=decision.values,
     )
-
-
-def _name_groups(folder: Path, images: Sequence[Found]) -> str:
-    """What the folders of the images are taken for.
-
-    Raises:
-        Undecided: folders that may not be patients.
-    """
-    depths = {len(image.folders): image for image in reversed(images)}
-    if depths.keys() == {0}:
-        return "each image"
-    first = sorted({image.folders[0] for image in images if image.folders})
-    named = ", ".join(first[:FEW_FOLDERS]) + (", ..." if len(first) > FEW_FOLDERS else "")
-    if depths.keys() == {1} and len(first) >= FEW_FOLDERS:
-        return f"{len(first)} folders ({named})"
-    if len(depths) > 1:
-        found = "images lie at different depths, such as " + " and ".join(sorted(i.name for i in depths.values()))
-    else:
-        found = f"the images lie in {len(first)} folders ({named})" + (" with folders in them" if max(depths) > 1 else "")
-    raise Undecided(
-        f"{folder}: {found}. If these are patients, folds must not split them; they may also be classes or parts",
-        [
-            ("the first folder is the patient", {"group_regex": "^[^/]+"}),
-            *((("the second folder is the patient", {"group_regex": "^[^/]+/([^/]+)"}),) if min(depths) > 1 else ()),
-            ("folds may split the folders", {"group_regex": ".+"}),
-        ],
-    )
-
-
-def _common_kind(folder: Path, images: Sequence[Found], workers: Workers) -> Kind:
-    """The kind of all images, of the widest type among them. A broken file does not count.
-
-    Raises:
-        ValueError: images of different channels; both are named.
-    """
-    kinds = workers.run(_kind_of, [image.path for image in images], "images")
-    examples = {str(kind if kind != NIFTI else "NIfTI"): image.name for kind, image in zip(kinds, images) if kind}
-    counts = Counter(str(kind if kind != NIFTI else "NIfTI") for kind in kinds if kind)
-    if len(counts) > 1:
-        found = " and ".join(f"{count} {name} (such as {examples[name]})" for name, count in counts.most_common())
-        raise ValueError(
-            f"{folder}: {found} images in one data set, but nnU-Net needs the same channels in all; save them alike, "
-            "or move one kind to another folder"
-        )
-    known = [kind for kind in kinds if kind] or [Kind(COLOUR, "uint8")]
-    return max(known, key=lambda kind: DEPTHS.index(kind.dtype) if kind != NIFTI else 0)
-
-
-def _kind_of(path: Path) -> Kind | None:
-    if path.name.lower().endswith(NIFTI_ENDINGS):
-        return NIFTI
-    try:
-        return read_pixels(path)[1]
-    except ValueError:
-        return None
 
 
 def _read_volumes(case: Case, rule: ByName | Objects) -> tuple["SimpleITK.Image", "SimpleITK.Image | None"]:
@@ -241,7 +182,9 @@ GENERIC = Dataset(
     options=(
         Option("--name", "of the data set", default="Generic"),
         Option("--group-regex", "the part of a name that folds keep together, such as '^(P[0-9]+)'"),
-        Option("--labels", "what the values of the masks mean: 0=background,1=lesion,255=ignore", takes="VALUE=NAME,..."),
+        Option(
+            "--labels", "what the values of the masks mean: 0=background,1=lesion,255=ignore", takes="VALUE=NAME,..."
+        ),
         Option("--colours", "what the colours of the masks mean: a text file with lines R G B name", takes="FILE"),
         Option("--instances", "every value but 0 is an object; all are one class", default=False),
         Option("--border", "with `--instances`: add a class between objects that touch", default=False),

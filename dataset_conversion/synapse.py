@@ -67,11 +67,15 @@ def find_cases(folder: Path) -> tuple[list[Case], list[BadCase]]:
         ValueError: `folder` holds no official tree, or more than one.
     """
     images, labels = find_image_and_mask_folders(folder, "img", "label", "Synapse", LAYOUT)
-    pairs, bad = pair_up(by_id(list_files(images, NIFTI_ENDINGS), _scan), by_id(list_files(labels, NIFTI_ENDINGS), _scan))
+    pairs, bad = pair_up(
+        by_id(list_files(images, NIFTI_ENDINGS), _scan), by_id(list_files(labels, NIFTI_ENDINGS), _scan)
+    )
     unlabelled = images.parent.parent / "Testing" / "img"
     if unlabelled.is_dir():
         reason = "a scan of the challenge's test, whose labels are not published"
-        bad += [BadCase(path.name, f"{path}: {reason}", expected=True) for path in list_files(unlabelled, NIFTI_ENDINGS)]
+        bad += [
+            BadCase(path.name, f"{path}: {reason}", expected=True) for path in list_files(unlabelled, NIFTI_ENDINGS)
+        ]
     return [Case(id, id, *pair, test=id in TEST_SCANS) for id, pair in pairs.items()], bad
 
 

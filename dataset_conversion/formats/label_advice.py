@@ -1,7 +1,8 @@
 """Errors about masks whose meaning is in doubt: what was found, and the options that would settle it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from nnunet_mamba.dataset_conversion.dataset import Undecided
 from nnunet_mamba.dataset_conversion.formats.label_names import BACKGROUND, IGNORE, Named, colour_text
@@ -11,6 +12,7 @@ MAX_SHOWN = 16  # values in a message
 MAX_INDEX = 31  # values up to this are class indices or numbered objects, not shades
 WHITE = 255
 FREE = {"labels": None, "colours": None, "instances": False, "border": False}  # the options that an advice sets
+Ways = list[tuple[str, Mapping[str, Any]]]
 COLOUR_FILE = "colours.txt"
 MANY_COLOURS = 8  # with more, each may be an object
 OBJECTS = ("an object per value (--border adds the border between them)", {**FREE, "instances": True})
@@ -21,11 +23,11 @@ def values(folder: Path, seen: ValueCounts, named: Sequence[Named] = (), nameles
     """The values found, or those of them without a name in `named`."""
     shown = list(nameless or seen.values)
     given = [_option(entry) for entry in named]
-    zero = seen.values[0] == 0
-    indices = zero and max(value for value in seen.values if value != WHITE) <= MAX_INDEX
+    zero = 0 in seen.values
+    indices = zero and all(0 <= value <= MAX_INDEX for value in seen.values if value != WHITE)
     outlined = indices and WHITE in seen.values and len(seen.values) > 2
     background = 0 if zero else seen.most_common()[0]
-    ways = []
+    ways: Ways = []
     if len(shown) <= MAX_INDEX + 2:
         names = {} if named else {background: BACKGROUND}  # first, so that the option never starts with a minus
         names |= {value: f"class_{value}" for value in shown if value not in names}
@@ -53,7 +55,8 @@ def colours(folder: Path, seen: ValueCounts, named: Sequence[Named] = (), namele
     for value in shown[:MAX_SHOWN]:
         count, example = seen.holders(value)
         line = f"{colour_text(value)} {names.get(value, BACKGROUND)}"
-        lines.append(f"{line:<28} # {_percent(seen.share(value))} of the pixels, in {count} of {len(seen.masks)} masks such as {example}")
+        share = f"{_percent(seen.share(value))} of the pixels"
+        lines.append(f"{line:<28} # {share}, in {count} of {len(seen.masks)} masks such as {example}")
     if len(shown) > MAX_SHOWN:
         rest = sum(map(seen.share, shown[MAX_SHOWN:]))
         lines.append(
@@ -64,7 +67,7 @@ def colours(folder: Path, seen: ValueCounts, named: Sequence[Named] = (), namele
         what = "colours that the file of --colours does not name; add such lines to it"
     else:
         what = f"masks in colour; say which class each stands for, in a file such as this {COLOUR_FILE}"
-    ways: list[tuple[str, dict]] = [] if nameless else [("with that file", {**FREE, "colours": COLOUR_FILE})]
+    ways: Ways = [] if nameless else [("with that file", {**FREE, "colours": COLOUR_FILE})]
     if not nameless and 0 in seen.values and len(seen.values) > MANY_COLOURS:
         ways.append(OBJECTS)
     return Undecided("\n".join([f"{folder}: {what}:", *lines]), ways)
@@ -91,7 +94,9 @@ def _table(shown: Sequence[int], seen: ValueCounts, text: Callable[[int], str]) 
     rows = [f"{'value':>8} {'of the pixels':>14}   in"]
     for value in shown[:MAX_SHOWN]:
         count, example = seen.holders(value)
-        rows.append(f"{text(value):>8} {_percent(seen.share(value)):>14}   {count} of {len(seen.masks)} masks such as {example}")
+        rows.append(
+            f"{text(value):>8} {_percent(seen.share(value)):>14}   {count} of {len(seen.masks)} masks such as {example}"
+        )
     if len(shown) > MAX_SHOWN:
         rows.append(f"     and {len(shown) - MAX_SHOWN} more, up to {text(shown[-1])}")
     return "\n".join(rows)

@@ -115,7 +115,7 @@ def _by_name(entries: Sequence[Named], seen: ValueCounts, folder: Path, colours:
 
 def _above_threshold(entries: Sequence[Named], seen: ValueCounts) -> Decision:
     labels = labels_of(entries)
-    low, high = (_name_of(value, entries) for value in (0, WHITE))
+    low, high = (str(_name_of(value, entries)) for value in (0, WHITE))
     values = (
         MaskValue(f"0 to {THRESHOLD}", low, seen.share_between(0, THRESHOLD)),
         MaskValue(f"{THRESHOLD + 1} to {WHITE}", high, seen.share_between(THRESHOLD + 1, WHITE)),

@@ -73,7 +73,10 @@ def find_files(images: Path, masks: Path | None) -> tuple[list[Found], list[Foun
     """
     if masks is None:
         files = _below(images)
-        found = [file for file in files if not _is_mask(images, file)], [file for file in files if _is_mask(images, file)]
+        found = (
+            [file for file in files if not _is_mask(images, file)],
+            [file for file in files if _is_mask(images, file)],
+        )
         if not found[1]:
             raise ValueError(
                 f"{images}: holds no masks, told by a name such as a_mask.png or masks/a.png, found "
@@ -84,8 +87,9 @@ def find_files(images: Path, masks: Path | None) -> tuple[list[Found], list[Foun
     for files, folder, option in zip(found, (images, masks or images), ("--images", "--masks"), strict=True):
         if not files:
             kinds = ", ".join(ending[1:] for ending in (*IMAGE_ENDINGS, *NIFTI_ENDINGS))
+            content = name_content(folder)
             raise ValueError(
-                f"{folder}: holds no images ({kinds}), found {name_content(folder)}; give {option} the folder they are in"
+                f"{folder}: holds no images ({kinds}), found {content}; give {option} the folder they are in"
             )
     return found
 

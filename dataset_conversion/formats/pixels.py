@@ -1,4 +1,4 @@
-"""Images of any depth and any number of channels, as they are stored: nothing is scaled, reduced or dropped silently."""
+"""Images of any depth and any number of channels as they are stored: nothing is scaled, or dropped silently."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -14,14 +14,14 @@ _ALPHA = (1, 2)  # TIFF's ExtraSamples
 
 
 class Kind(NamedTuple):
-    """The channels of an image by name, and the type that holds its values: uint8, uint16 or float32."""
+    """The channels of an image by name, and the type that holds its values: uint8, uint16, float32; or NIfTI."""
 
     channels: tuple[str, ...]
     dtype: str
 
     def __str__(self) -> str:
         names = {GREY: "grey", COLOUR: "RGB"}
-        return names.get(self.channels, f"{len(self.channels)} channels")
+        return self.dtype if self.dtype == "NIfTI" else names.get(self.channels, f"{len(self.channels)} channels")
 
 
 def read_pixels(path: Path, indices: bool = False) -> tuple[np.ndarray, Kind]:
@@ -61,13 +61,14 @@ class NotOneImage(Exception):
 def _read_plain(path: Path, indices: bool) -> tuple[np.ndarray, bool, bool] | None:
     """By Pillow: pixels, whether they are colours, whether the last channel is alpha. None: Pillow would lose some."""
     try:
-        image = Image.open(path)
+        image: Image.Image = Image.open(path)
     except Image.UnidentifiedImageError:
         if path.suffix.lower() in TIFF:
             return None
         raise
     with image:
-        raw = image.tile[0].args if image.tile else ""
+        tile = getattr(image, "tile", None)
+        raw = tile[0].args if tile else ""
         raw = raw if isinstance(raw, str) else str(raw[0]) if isinstance(raw, tuple) and raw else ""
         reduced = ";16" in raw and not image.mode.startswith(("I", "F"))
         tiff = path.suffix.lower() in TIFF

@@ -77,7 +77,9 @@ def convert(
                 dataset = dataset.with_sources(dataset, folders, workers)
             found, bad = dataset.find_cases(*folders)
         except Undecided as undecided:
-            raise ways_to_settle(undecided, original, sources, dataset_id, {**shared, "processes": processes}, chosen) from undecided
+            raise ways_to_settle(
+                undecided, original, sources, dataset_id, {**shared, "processes": processes}, chosen
+            ) from undecided
         if paper:
             found = _without_tests(paper, found, sources)
         cases, measured, skipped = verify_cases(found, bad, dataset, workers, skip_bad)
@@ -111,7 +113,8 @@ def convert(
             _publish(target, raw, folds)
 
     final = target.raw / target.folder_name
-    print(f"\n{summary_table(report, tuple(dataset.facts), dataset.mask_values)}\n\nwritten to {final}; look at {final / CONTACT_SHEET}")
+    print(f"\n{summary_table(report, tuple(dataset.facts), dataset.mask_values)}\n")
+    print(f"written to {final}; look at {final / CONTACT_SHEET}")
     if target.preprocessed is None:
         print(f"nnUNet_preprocessed is not set: planning will take the folds from {final / SPLITS}")
     print(f"next: nnUNetv2_plan_and_preprocess -d {dataset_id} -c 2d --verify_dataset_integrity")

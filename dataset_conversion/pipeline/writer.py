@@ -10,7 +10,13 @@ import numpy as np
 
 from nnunet_mamba import __version__
 from nnunet_mamba.dataset_conversion.dataset import Case, Dataset, Pixels
-from nnunet_mamba.dataset_conversion.formats.images import centre_crop, resample_image, resample_labels, write_png, write_tiff
+from nnunet_mamba.dataset_conversion.formats.images import (
+    centre_crop,
+    resample_image,
+    resample_labels,
+    write_png,
+    write_tiff,
+)
 from nnunet_mamba.dataset_conversion.pipeline.parallel import Workers
 from nnunet_mamba.dataset_conversion.pipeline.verify import CaseFacts, measure
 
