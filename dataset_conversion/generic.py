@@ -4,14 +4,14 @@
     nnunet_mamba convert generic -i images.zip --masks masks.zip -d 510
     nnunet_mamba convert generic -i patients -d 510
 
-How files must be named: a mask has the name of its image, or that name with an ending such as `_mask`,
-`_segmentation`, `_label` or `_gt`; an image's own ending `_image`, `_img` or `_0000` does not count. The two lie in two
-folders or zips. If they lie in one, leave out `--masks`: masks are told by their ending, or by their folder's name, such
-as `masks` or `labels`. `formats/pairs.py` draws the trees. In Python the folders are the source:
+How files must be named: a mask has the name of its image, or that name with an ending such as `_mask`, `_label` or
+`_gt`; an image's own ending `_image`, `_img` or `_0000` does not count. The two lie in two folders or zips. If they lie
+in one, leave out `--masks`: masks are told by their ending, or by the name of their folder, such as `masks`.
+`formats/pairs.py` draws the trees. In Python the folders are the source:
 `convert("generic", ("images", "masks"), 510, name="UWF-RHS")`.
 
-With a folder per patient, folds never split a patient. `--group-regex` finds the group elsewhere in a file's name, which
-begins with its folders (`P01/a`): its first group, or the whole match. Otherwise each image is a group of its own.
+With a folder per patient, folds never split a patient. `--group-regex` finds the group elsewhere in a file's name,
+which begins with its folders (`P01/a`): its first group, or the whole match. Otherwise each image is its own group.
 
 Masks are 1-bit, 8-bit, 16-bit, palettes (by index), whole numbers as float, NIfTI, or colours. What the values mean is
 never guessed. Two cases are certain: 0 and one other value (black and one colour), and black and white with soft edges
@@ -177,7 +177,9 @@ GENERIC = Dataset(
     find_cases=find_cases,
     sources=(
         Source("--images", "DIR", "folder or zip of images, or of images and masks", short="-i"),
-        Source("--masks", "DIR", "folder or zip of masks with the names of their images", optional=True),
+        Source(
+            "--masks", "DIR", "folder or zip of masks: a.png or a_mask.png, a_label.png, ... for a.png", optional=True
+        ),
     ),
     options=(
         Option("--name", "of the data set", default="Generic"),

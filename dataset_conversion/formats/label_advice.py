@@ -9,12 +9,13 @@ from nnunet_mamba.dataset_conversion.formats.label_names import BACKGROUND, IGNO
 from nnunet_mamba.dataset_conversion.formats.value_counts import ValueCounts
 
 MAX_SHOWN = 16  # values in a message
+RARE = 1e-4  # of the pixels
 MAX_INDEX = 31  # values up to this are class indices or numbered objects, not shades
 WHITE = 255
 FREE = {"labels": None, "colours": None, "instances": False, "border": False}  # the options that an advice sets
 Ways = list[tuple[str, Mapping[str, Any]]]
 COLOUR_FILE = "colours.txt"
-MANY_COLOURS = 8  # with more, each may be an object
+MANY = 8  # with more values or colours, each may be an object
 OBJECTS = ("an object per value (--border adds the border between them)", {**FREE, "instances": True})
 TWO_LEVELS = "0-127=background,128-255=foreground"
 
@@ -25,7 +26,8 @@ def values(folder: Path, seen: ValueCounts, named: Sequence[Named] = (), nameles
     given = [_option(entry) for entry in named]
     zero = 0 in seen.values
     indices = zero and all(0 <= value <= MAX_INDEX for value in seen.values if value != WHITE)
-    outlined = indices and WHITE in seen.values and len(seen.values) > 2
+    small = sum(seen.share(value) for value in seen.values if value not in (0, WHITE))
+    outlined = indices and WHITE in seen.values and 0 < seen.share(WHITE) <= small
     background = 0 if zero else seen.most_common()[0]
     ways: Ways = []
     if len(shown) <= MAX_INDEX + 2:
@@ -35,11 +37,14 @@ def values(folder: Path, seen: ValueCounts, named: Sequence[Named] = (), nameles
             names[WHITE] = IGNORE
         text = ",".join([*given, *(f"{value}={name}" for value, name in names.items())])
         ways.append(("a class per value (choose the names)", {**FREE, "labels": text}))
-    if zero and not named and not outlined and (indices or len(seen.values) > 8 or seen.values[-1] > WHITE):
+    many = len(seen.values) > MANY or seen.values[-1] > WHITE
+    if zero and not named and not outlined and (many or indices and WHITE not in seen.values):
         ways.append(OBJECTS)
     if zero and not indices and len(seen.values) > 3 and seen.values[-1] <= WHITE:
         ways.append(("black and white, grey is only at edges", {**FREE, "labels": TWO_LEVELS}))
     hint = f" {WHITE} beside small values often marks outlines that training ignores." if outlined else ""
+    if any(seen.share(value) < RARE for value in shown):
+        hint += " A value of few pixels may be a slip; then mend its mask."
     what = "values without a name in --labels" if nameless else "values of the masks can mean several things"
     return Undecided(f"{folder}: {what}.{hint}\n{_table(shown, seen, str)}", ways)
 
@@ -68,7 +73,7 @@ def colours(folder: Path, seen: ValueCounts, named: Sequence[Named] = (), namele
     else:
         what = f"masks in colour; say which class each stands for, in a file such as this {COLOUR_FILE}"
     ways: Ways = [] if nameless else [("with that file", {**FREE, "colours": COLOUR_FILE})]
-    if not nameless and 0 in seen.values and len(seen.values) > MANY_COLOURS:
+    if not nameless and 0 in seen.values and len(seen.values) > MANY:
         ways.append(OBJECTS)
     return Undecided("\n".join([f"{folder}: {what}:", *lines]), ways)
 
@@ -108,4 +113,4 @@ def _option(entry: Named) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.3g} %" if share >= 1e-4 else "under 0.01 %"
+    return f"{100 * share:.3g} %" if share >= RARE else "under 0.01 %"

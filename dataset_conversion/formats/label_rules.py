@@ -61,7 +61,7 @@ class Objects:
         values, _ = read_values(path)
         labels = (values != 0).astype(np.uint8) * OBJECT
         if self.border:
-            far = 1 << 40  # beyond any value, and exact in the double that ndimage computes in
+            far = np.iinfo(values.dtype).max
             lowest = ndimage.minimum_filter(np.where(values == 0, far, values), 3, mode="constant", cval=far)
             highest = ndimage.maximum_filter(np.where(values == 0, -far, values), 3, mode="constant", cval=-far)
             labels[lowest < highest] = BORDER

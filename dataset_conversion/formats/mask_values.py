@@ -52,7 +52,7 @@ def is_lossy(path: Path) -> bool:
 
 
 def read_values(path: Path, as_colours: bool = False) -> tuple[np.ndarray, bool]:
-    """The values (H, W) or (D, H, W), int64, and whether they are colours. 1 bit is 0 and 255, a palette its indices.
+    """The values (H, W) or (D, H, W), int32, and whether they are colours. 1 bit is 0 and 255, a palette its indices.
 
     Raises:
         ValueError: unreadable file, fractions, several channels that are no colours, or a photograph.
@@ -74,7 +74,7 @@ def read_values(path: Path, as_colours: bool = False) -> tuple[np.ndarray, bool]
         colours = bool(tint > (MAX_TINT if is_lossy(path) else 0))
         values = values if colours else brightest
     if colours:
-        values = values @ np.array([1 << 16, 1 << 8, 1])
+        values = values[..., 0] << 16 | values[..., 1] << 8 | values[..., 2]
     elif as_colours:
         if values.max() > 255:
             raise ValueError(f"{path}: the value {values.max()} is no shade of 8 bits, so it has no colour")
@@ -86,8 +86,11 @@ def read_values(path: Path, as_colours: bool = False) -> tuple[np.ndarray, bool]
 
 
 def _whole(values: np.ndarray, path: Path) -> np.ndarray:
-    """As int64."""
+    """As int32."""
     if values.dtype.kind == "f" and not np.all(np.isfinite(values) & (values == np.round(values))):
         wrong = values[~np.isfinite(values) | (values != np.round(values))]
         raise ValueError(f"{path}: a mask with fractions, such as {wrong[0]:g}; expected a whole number per class")
-    return values.astype(np.int64)
+    limits = np.iinfo(np.int32)
+    if values.min() < limits.min or values.max() > limits.max:
+        raise ValueError(f"{path}: a mask with the value {values.max()}; expected numbers of up to 31 bits")
+    return values.astype(np.int32)

@@ -73,9 +73,10 @@ def find_files(images: Path, masks: Path | None) -> tuple[list[Found], list[Foun
     """
     if masks is None:
         files = _below(images)
+        folders_tell = any(_kind_of_folder(images, file) is MASK_WORD for file in files)
         found = (
-            [file for file in files if not _is_mask(images, file)],
-            [file for file in files if _is_mask(images, file)],
+            [file for file in files if not _is_mask(images, file, folders_tell)],
+            [file for file in files if _is_mask(images, file, folders_tell)],
         )
         if not found[1]:
             raise ValueError(
@@ -147,11 +148,17 @@ def _says_kind(folder: str) -> bool:
     return bool(IMAGE_WORD.fullmatch(folder) or MASK_WORD.fullmatch(folder))
 
 
-def _is_mask(root: Path, file: Found) -> bool:
-    for part in reversed(file.path.relative_to(root).parent.parts):
-        if _says_kind(part):
-            return MASK_WORD.fullmatch(part) is not None
+def _is_mask(root: Path, file: Found, folders_tell: bool) -> bool:
+    kind = _kind_of_folder(root, file)
+    if folders_tell and kind is not None:
+        return kind is MASK_WORD
     return bool(MASK_ENDING.search(file.stem) or MASK_WORD.fullmatch(file.stem))
+
+
+def _kind_of_folder(root: Path, file: Found) -> re.Pattern[str] | None:
+    """Which word the innermost folder that says `images` or `masks` says."""
+    parts = reversed(file.path.relative_to(root).parent.parts)
+    return next((kind for part in parts for kind in (MASK_WORD, IMAGE_WORD) if kind.fullmatch(part)), None)
 
 
 def _key(file: Found, ending: re.Pattern[str], word: re.Pattern[str]) -> str:

@@ -1,6 +1,7 @@
 """Images of any depth, channels and tree: what nnU-Net's own readers see is what the files held."""
 
 import json
+import re
 from functools import partial
 from pathlib import Path
 
@@ -249,6 +250,8 @@ SPELLINGS = {
     "two trees": ("images/P{p}/{i}.png", "masks/P{p}/{i}_mask.png", "P{p}_{i}"),
     "folders of kinds": ("data/P{p}/images/{i}.png", "data/P{p}/masks/{i}.png", "P{p}_{i}"),
     "kinds first": ("data/img/P{p}/{i}.png", "data/label/P{p}/{i}.png", "P{p}_{i}"),
+    "in a folder of images": ("data/images/TC_{p}/{i}.png", "data/images/TC_{p}/{i}_mask.png", "TC_{p}_{i}"),
+    "folders tell more": ("data/TC_{p}/images/{i}_gt.png", "data/TC_{p}/masks/{i}_gt.png", "TC_{p}_{i}_gt"),
     "side by side": ("data/TC_{p}/TC_{p}_{i}.tif", "data/TC_{p}/TC_{p}_{i}_mask.tif", "TC_{p}_{i}"),
 }
 
@@ -266,7 +269,7 @@ def test_a_folder_per_patient_is_the_group(tmp_path, spelling):
     folds = json.loads((folder / "splits_final.json").read_text())
     assert len(folds) == 5
     for fold in folds:
-        patients = [{id.rpartition("_")[0] for id in fold[part]} for part in ("train", "val")]
+        patients = [{re.sub(r"_\d+(_gt)?$", "", id) for id in fold[part]} for part in ("train", "val")]
         assert patients[0] & patients[1] == set() and patients[1]
     report = json.loads((folder / "conversion_report.json").read_text())
     assert report["options"]["groups"].startswith("6 folders (")

@@ -91,6 +91,7 @@ def test_the_certain_cases(tmp_path, masks, expected):
         ([boxes(255), boxes(1)], [{"labels": "0=background,1=class_1,255=ignore"}]),
         ([boxes(1, 2), boxes(2)], [{"labels": "0=background,1=class_1,2=class_2"}, {"instances": True}]),
         ([boxes(1), boxes(2)], [{"labels": "0=background,1=class_1,2=class_2"}, {"instances": True}]),
+        ([boxes(3, 255, 255)], [{"labels": "0=background,3=class_3,255=class_255"}]),  # too much of 255 for outlines
         ([boxes(128, 255)], [{"labels": "0=background,128=class_128,255=class_255"}]),
         ([boxes(1, 2) + 1], [{"labels": "1=background,2=class_2,3=class_3"}]),
         ([boxes(5, 300, dtype=np.uint16)], [{"labels": "0=background,5=class_5,300=class_300"}, {"instances": True}]),
@@ -102,7 +103,7 @@ def test_the_certain_cases(tmp_path, masks, expected):
             ],
         ),
     ],
-    ids=["pascal", "two ways", "together", "apart", "shades", "no zero", "16 bits", "levels"],
+    ids=["pascal", "two ways", "together", "apart", "not an outline", "shades", "no zero", "16 bits", "levels"],
 )
 def test_what_is_not_certain_is_refused_and_what_is_printed_settles_it(tmp_path, nnunet, masks, settled_by):
     fed = plant(tmp_path, [*masks, *masks])
@@ -137,6 +138,14 @@ def test_the_refusal_counts_the_pixels_and_names_a_mask(tmp_path):
     total = 3 * SIZE[0] * SIZE[1]
     assert f"1 {100 * 3 * 81 / total:.3g} % 3 of 3 masks such as 0.png" in lines
     assert f"2 {100 * 81 / total:.3g} % 1 of 3 masks such as 1.png" in lines
+
+
+def test_a_slip_of_one_pixel_is_pointed_out(tmp_path):
+    slip = boxes(255)
+    slip[40, 40] = 3
+    with pytest.raises(ValueError, match="A value of few pixels may be a slip; then mend its mask") as error:
+        convert(plant(tmp_path, [boxes(255)] * 4 + [slip]))
+    assert "3 under 0.01 % 1 of 5 masks such as 4.png" in " ".join(str(error.value).split())
 
 
 def test_pascal_masks_with_labels(tmp_path, capsys):
