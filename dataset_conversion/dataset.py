@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
 import numpy as np
 
@@ -51,6 +51,27 @@ class BadCase:
     expected: bool = False
 
 
+class Undecided(ValueError):
+    """The source can be read in several ways, and only the user knows which is right.
+
+    Args:
+        message: what was found.
+        ways: what each way means, and the options of the data set that choose it.
+    """
+
+    def __init__(self, message: str, ways: Sequence[tuple[str, Mapping[str, Any]]]):
+        super().__init__(message)
+        self.ways = ways
+
+
+class MaskValue(NamedTuple):
+    """What a value, a range of values or a colour of the masks became, and its share of all their pixels, 0 to 1."""
+
+    value: str
+    name: str
+    share: float
+
+
 def read_rgb_and_mask(case: Case) -> tuple[np.ndarray, np.ndarray | None]:
     """Image (H, W, 3) uint8 and labels (H, W) uint8: 0 background, 1 foreground. None if the case has no mask."""
     return read_rgb(case.image), None if case.mask is None else read_binary_mask(case.mask)
@@ -81,11 +102,19 @@ class PaperProtocol:
 
 @dataclass(frozen=True)
 class Source:
-    """A folder or zip that the user names; `flag` is its option on the command line."""
+    """A folder or zip that the user names.
+
+    Args:
+        flag: its option on the command line.
+        short: another spelling of the flag.
+        optional: may be left out, if the sources before it hold all.
+    """
 
     flag: str = "-i"
     metavar: str = "SRC"
     help: str = "its folder or zip, as downloaded"
+    short: str = ""
+    optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,6 +126,7 @@ class Option:
         default: its type is the option's type (None: text). With False the flag takes no value.
         choices: the allowed values, if not all are.
         keyword: the keyword of `convert`, if it is not the flag's name.
+        takes: what follows the flag, in help texts and docs, if it is not the flag's last word.
     """
 
     flag: str
@@ -104,6 +134,7 @@ class Option:
     default: bool | int | str | None = None
     choices: tuple[int | str, ...] = ()
     keyword: str = ""
+    takes: str = ""
 
     @property
     def name(self) -> str:
@@ -120,7 +151,7 @@ class Option:
         """What follows the flag, in help texts and docs: `endo|epi|both`, `NAME`, or nothing."""
         if isinstance(self.default, bool):
             return ""
-        return "|".join(map(str, self.choices)) or self.name.rpartition("_")[2].upper()
+        return self.takes or "|".join(map(str, self.choices)) or self.name.rpartition("_")[2].upper()
 
 
 @dataclass(frozen=True)
@@ -136,14 +167,16 @@ class Dataset:
         find_cases: from one folder per source to the usable cases and the bad ones. ValueError: not this data set at
             all.
         read_case: from a case to its image and labels. Labels are None if `case.mask` is. ValueError names the broken
-            file. For .png: arrays, the image (H, W, 3) uint8 or (H, W) uint8 or uint16, labels (H, W) uint8. For
-            .nii.gz: two SimpleITK images of one geometry, (1, H, W) or (D, H, W).
+            file. For .png: arrays, the image (H, W, 3) uint8, or (H, W) or (H, W, C) uint8 or uint16, labels (H, W)
+            uint8. For .tif: the same, the image float32. For .nii.gz: two SimpleITK images of one geometry, (1, H, W)
+            or (D, H, W).
         paper: what `--protocol paper` does, if papers agree on anything.
         inner_zips: the zips that it is published as, where these circulate in one zip or lie in one folder.
         options: the data set's own options.
         with_options: from this data set and its options, as keywords, to the data set as it is then.
         with_sources: from the data set, its source folders and worker processes to the data set as it is then.
-        facts: what `with_sources` saw in the sources, for the conversion report.
+        facts: what `with_sources` saw in the sources, for the terminal and the report.
+        mask_values: what the values of the masks became, if that was chosen for this conversion.
 
     Functions are module-level functions or `functools.partial` of them, because worker processes import them.
     """
@@ -169,7 +202,8 @@ class Dataset:
     options: tuple[Option, ...] = ()
     with_options: Callable[..., "Dataset"] | None = None
     with_sources: Callable[["Dataset", Sequence[Path], "Workers"], "Dataset"] | None = None
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, str] = field(default_factory=dict)
+    mask_values: tuple[MaskValue, ...] = ()
 
     def classes(self) -> dict[str, tuple[int, ...]]:
         """Every class or region except the background, with the label values that it is made of."""

@@ -1,173 +1,195 @@
-"""Any folder of 2-D images with a folder of masks, such as UWF-RHS.
+"""Any images with masks, 2-D or NIfTI volumes, such as UWF-RHS.
 
-    nnunet_mamba convert generic --images images --masks masks -d 510 --name UWF-RHS --group-regex "^(P[0-9]+)"
-    nnunet_mamba convert generic --images images.zip --masks masks.zip -d 510
+    nnunet_mamba convert generic -i images --masks masks -d 510 --name UWF-RHS --labels 0=background,1=haemorrhage
+    nnunet_mamba convert generic -i images.zip --masks masks.zip -d 510
+    nnunet_mamba convert generic -i patients -d 510
 
-In Python the two folders are the source: `convert("generic", ("images", "masks"), 510, name="UWF-RHS")`.
+How files must be named: a mask has the name of its image, or that name with an ending such as `_mask`, `_label` or
+`_gt`; an image's own ending `_image`, `_img` or `_0000` does not count. The two lie in two folders or zips. If they lie
+in one, leave out `--masks`: masks are told by their ending, or by the name of their folder, such as `masks`.
+`formats/pairs.py` draws the trees. In Python the folders are the source:
+`convert("generic", ("images", "masks"), 510, name="UWF-RHS")`.
 
-Reads png, jpg, bmp and tif files directly in the two folders, or in two zips. A mask belongs to the image with its
-stem, or with its stem without an ending such as `_mask`, `_segmentation`, `_label`, `_gt`. An image's own ending
-`_image`, `_img` or `_0000` does not count either. Every image needs one mask, and every mask one image.
+With a folder per patient, folds never split a patient. `--group-regex` finds the group elsewhere in a file's name,
+which begins with its folders (`P01/a`): its first group, or the whole match. Otherwise each image is its own group.
 
-The values of all masks decide what is written:
-- one class, `foreground`, if masks hold 0 and one other value, or are anti-aliased or JPEG (above 127 is foreground);
-- several classes, `class_<value>`, renumbered from 1, if there are at least two values besides 0 and none above 31
-  (indices, also of a palette), or at most 8 shades besides 0 that fill more than outlines (such as 0, 128, 255). The
-  report names the values.
-Masks in several colours are an error, because colours do not say which class they stand for.
+Masks are 1-bit, 8-bit, 16-bit, palettes (by index), whole numbers as float, NIfTI, or colours. What the values mean is
+never guessed. Two cases are certain: 0 and one other value (black and one colour), and black and white with soft edges
+(JPEG, resampled), where more than 127 is foreground. For all else say it:
+- `--labels 0=background,1=lesion,255=ignore`: names by value. Classes are numbered in this order, values with the same
+  name are one class, a range is `1-30=vessel`, and `ignore` becomes nnU-Net's ignore label.
+- `--colours FILE`: a text file with a line `R G B name` per colour; `background` and `ignore` as above.
+- `--instances`: every value but 0, or every colour but black, is an object, and all are one class, `object`. `--border`
+  adds a class where the 3x3 square around a pixel meets two objects.
 
-Channels are R, G, B, or one `grey` (8 or 16 bits) if all images have one channel. Each image is normalised by itself
-(z-score), which assumes nothing about what the values mean.
-
-Folds keep images together if `--group-regex` finds the same part in their stems: its first group, or the whole match.
-Let it find the patient or video, so that folds do not leak. Without it each image is a group of its own.
+Images are grey, RGB, or TIFF with a channel per page or plane, of 8 or 16 bits or float; all of the same kind. 8 and 16
+bits become png, floats and signed numbers tif (float32), NIfTI stays NIfTI. nnU-Net normalises each image by itself
+(z-score), which assumes nothing about what the values mean; for CT, set the channel's name in dataset.json to `CT`
+before planning.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
-from nnunet_mamba.dataset_conversion.dataset import BadCase, Case, Dataset, Option, Source
-from nnunet_mamba.dataset_conversion.formats.folders import (
-    IMAGE_ENDINGS,
-    ById,
-    by_id,
-    list_files,
-    name_content,
-    pair_up,
-)
-from nnunet_mamba.dataset_conversion.formats.images import read_binary_mask, read_grey, read_rgb
-from nnunet_mamba.dataset_conversion.formats.mask_values import decide_classes, look_at, read_values
+from nnunet_mamba.dataset_conversion.dataset import BadCase, Case, Dataset, Option, Pixels, Source
+from nnunet_mamba.dataset_conversion.formats.common_kind import NIFTI, common_kind
+from nnunet_mamba.dataset_conversion.formats.folders import NIFTI_ENDINGS
+from nnunet_mamba.dataset_conversion.formats.label_decision import Wanted, decide
+from nnunet_mamba.dataset_conversion.formats.label_names import parse_labels, read_colours
+from nnunet_mamba.dataset_conversion.formats.label_rules import ByName, Objects
+from nnunet_mamba.dataset_conversion.formats.mask_values import look_at
+from nnunet_mamba.dataset_conversion.formats.pairs import find_files, pair_files
+from nnunet_mamba.dataset_conversion.formats.patients import name_groups
+from nnunet_mamba.dataset_conversion.formats.pixels import Kind, read_pixels
 from nnunet_mamba.dataset_conversion.pipeline.parallel import Workers
 
-IMAGE_SUFFIX = re.compile(r"[ _.-](image|img|0000)$", re.IGNORECASE)
-MASK_SUFFIX = re.compile(
-    r"[ _.-](masks?|segmentation|segm?|labels?|gt|ground[ _-]?truth|annotation|anno|manual1?|lesion)$", re.IGNORECASE
-)
-GREY_MODES = {"1", "L", "I", "I;16", "I;16B"}
+if TYPE_CHECKING:
+    import SimpleITK
 
 Groups = re.Pattern[str]
 
 
-def find_cases(images: Path, masks: Path, groups: Groups | None = None) -> tuple[list[Case], list[BadCase]]:
+def find_cases(
+    images: Path, masks: Path | None = None, groups: Groups | None = None
+) -> tuple[list[Case], list[BadCase]]:
     """The images with their masks, and those with no mask, several masks or no group."""
-    by_stem = by_id(_files(images, "--images"))
-    by_key = {_key(IMAGE_SUFFIX, stem): stem for stem in by_stem}
-    found = by_id(_files(masks, "--masks"), lambda stem: _belongs_to(stem, by_stem, by_key))
-    pairs, bad = pair_up(by_stem, found)
-    if groups is None:
-        return [Case(stem, stem, *pair) for stem, pair in pairs.items()], bad
+    pairs, bad = pair_files(*find_files(images, masks))
     cases = []
-    for stem, pair in pairs.items():
-        match = groups.search(stem)
-        group = match and match[1 if groups.groups else 0]
+    for image, mask in pairs:
+        group = image.folders[0] if image.folders else image.id
+        if groups is not None:
+            match = groups.search(image.text)
+            group = match[1 if groups.groups else 0] if match else ""
         if group:
-            cases.append(Case(stem, group, *pair))
-        else:
-            bad.append(BadCase(stem, f"{pair[0]}: --group-regex {groups.pattern!r} finds nothing in {stem!r}"))
+            cases.append(Case(image.id, group, image.path, mask))
+        elif groups is not None:
+            reason = f"{image.path}: --group-regex {groups.pattern!r} finds nothing in {image.text!r}"
+            bad.append(BadCase(image.id, reason))
     return cases, bad
 
 
-def read_case(case: Case, grey: bool = False, classes: tuple[int, ...] = ()) -> tuple[np.ndarray, np.ndarray | None]:
-    """Image (H, W, 3) uint8, or with `grey` (H, W) uint8 or uint16, and labels (H, W) uint8 from 0 on."""
-    image = read_grey(case.image) if grey else read_rgb(case.image)
-    if case.mask is None:
-        return image, None
-    values = read_values(case.mask)
-    if not classes:
-        return image, read_binary_mask(case.mask)
-    return image, np.searchsorted([0, *classes], values).astype(np.uint8)  # `classes` holds every value that occurs
+def read_case(case: Case, kind: Kind, rule: ByName | Objects) -> tuple[Pixels, Pixels | None]:
+    """The image as `kind` says, (H, W) or (H, W, C), and labels (H, W) uint8 from 0 on; or two volumes."""
+    if kind == NIFTI:
+        return _read_volumes(case, rule)
+    image, _ = read_pixels(case.image)
+    if not np.isfinite(image).all():
+        raise ValueError(f"{case.image}: holds values that are not finite (NaN); nnU-Net cannot use them")
+    return image.astype(kind.dtype), None if case.mask is None else rule.read(case.mask)
 
 
-def with_options(dataset: Dataset, name: str, group_regex: str | None) -> Dataset:
-    """The data set with the user's name and groups.
+def with_options(
+    dataset: Dataset,
+    name: str,
+    group_regex: str | None,
+    labels: str | None,
+    colours: str | None,
+    instances: bool,
+    border: bool,
+) -> Dataset:
+    """The data set with the user's name, groups and meaning of the masks.
 
     Raises:
-        ValueError: neither a usable name nor a regular expression.
+        ValueError: no usable name, regular expression, labels or file of colours, or two ways to say what masks mean.
     """
+    groups = None
     if group_regex is not None:
         try:
             groups = re.compile(group_regex)
         except re.error as error:
             raise ValueError(f"--group-regex {group_regex!r} is not a regular expression: {error}") from error
-        dataset = replace(dataset, find_cases=partial(find_cases, groups=groups))
     if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
         raise ValueError(f"--name takes letters, digits, - and _; got {name!r}")
-    return replace(dataset, name=name)
-
-
-def with_sources(dataset: Dataset, folders: Sequence[Path], workers: Workers) -> Dataset:
-    """The data set with the channels of the images and the classes of the masks."""
-    grey = _all_grey(_files(folders[0], "--images"))
-    classes = decide_classes(workers.run(look_at, _files(folders[1], "--masks"), "looking"))
-    labels = {f"class_{value}": i for i, value in enumerate(classes, start=1)} or {"foreground": 1}
+    if sum((labels is not None, colours is not None, instances)) > 1:
+        raise ValueError("give one of --labels, --colours and --instances")
+    if border and not instances:
+        raise ValueError("--border needs --instances: it is the border between objects")
+    wanted = Wanted(
+        labels=() if labels is None else parse_labels(labels),
+        colours=() if colours is None else read_colours(Path(colours)),
+        instances=instances,
+        border=border,
+    )
     return replace(
         dataset,
-        channel_names=("grey",) if grey else dataset.channel_names,
-        labels={"background": 0, **labels},
-        read_case=partial(read_case, grey=grey, classes=classes),
-        facts={"mask_values": list(classes) or "one class"},
+        name=name,
+        find_cases=partial(find_cases, groups=groups),
+        with_sources=partial(with_sources, wanted=wanted, grouped=groups is not None),
     )
 
 
-def _files(folder: Path, option: str) -> list[Path]:
-    files = list_files(folder)
-    if not files:
-        kinds = ", ".join(ending[1:] for ending in IMAGE_ENDINGS)
-        raise ValueError(
-            f"{folder}: holds no images ({kinds}), found {name_content(folder)}; give {option} the folder they are in"
-        )
-    return files
+def with_sources(dataset: Dataset, folders: Sequence[Path], workers: Workers, wanted: Wanted, grouped: bool) -> Dataset:
+    """The data set with the channels of the images and the classes of the masks."""
+    images, masks = find_files(folders[0], folders[1] if len(folders) > 1 else None)
+    groups = "by --group-regex" if grouped else name_groups(folders[0], images)
+    kind = common_kind(folders[0], images, workers)
+    paths = [mask.path for mask in masks]
+    facts = workers.run(partial(look_at, as_colours=bool(wanted.colours)), paths, "masks")
+    if any(mask.colours for mask in facts) and not (wanted.instances or wanted.colours):
+        facts = workers.run(partial(look_at, as_colours=True), paths, "colours")
+    decision = decide(facts, wanted, folders[-1])
+    nifti, floats = kind == NIFTI, kind.dtype == "float32"
+    return replace(
+        dataset,
+        channel_names=kind.channels,
+        file_ending=".nii.gz" if nifti else ".tif" if floats else ".png",
+        reader_writer="SimpleITKIO" if nifti else "NaturalImage2DIO",
+        labels=decision.labels,
+        read_case=partial(read_case, kind=kind, rule=decision.rule),
+        facts={"images": "NIfTI" if nifti else f"{kind}, {kind.dtype}", "groups": groups},
+        mask_values=decision.values,
+    )
 
 
-def _all_grey(paths: Iterable[Path]) -> bool:
-    """Told by the headers. A broken file does not count; the verification names it."""
-    modes = set()
-    for path in paths:
-        try:
-            with Image.open(path) as image:
-                modes.add(image.mode)
-        except Exception:  # broken files: Pillow raises many types
-            continue
-    return bool(modes) and modes <= GREY_MODES
+def _read_volumes(case: Case, rule: ByName | Objects) -> tuple["SimpleITK.Image", "SimpleITK.Image | None"]:
+    import SimpleITK as sitk  # here, because it takes 0.2 s and 2-D images do without
 
+    from nnunet_mamba.dataset_conversion.formats.volumes import read_nifti
 
-def _belongs_to(stem: str, by_stem: ById, by_key: dict[str, str]) -> str:
-    """The stem of the mask's image, or the mask's own stem if there is no image."""
-    if stem in by_stem:
-        return stem
-    return by_key.get(_key(MASK_SUFFIX, stem)) or by_key.get(_key(IMAGE_SUFFIX, stem)) or stem
-
-
-def _key(suffix: re.Pattern[str], stem: str) -> str:
-    return suffix.sub("", stem).casefold()
+    image = read_nifti(case.image, or_slice=True)
+    if not np.isfinite(sitk.GetArrayViewFromImage(image)).all():
+        raise ValueError(f"{case.image}: holds values that are not finite (NaN); nnU-Net cannot use them")
+    if case.mask is None:
+        return image, None
+    if not case.mask.name.lower().endswith(NIFTI_ENDINGS):
+        raise ValueError(f"{case.mask}: expected NIfTI, as its image {case.image.name} is")
+    labels = sitk.GetImageFromArray(rule.read(case.mask))
+    labels.CopyInformation(read_nifti(case.mask, or_slice=True))
+    return image, labels
 
 
 GENERIC = Dataset(
     name="generic",
-    what="any folder of images and folder of masks, given instead of `-i`",
-    segments="one class or several, by the masks' values",
-    never_split="image, or what `--group-regex` finds",
+    what="any images with masks: 2-D of any depth and channels, or NIfTI; in two folders or in one",
+    segments="what the masks hold; named by `--labels` or `--colours`",
+    never_split="image, the folder of a patient, or what `--group-regex` finds",
     labels={"background": 0, "foreground": 1},
-    description="Images and masks from two folders",
+    description="Images and masks from folders",
     reference="none given",
     licence="none given",
     release="none given",
     find_cases=find_cases,
-    read_case=read_case,
     sources=(
-        Source("--images", "DIR", "folder or zip of images"),
-        Source("--masks", "DIR", "folder or zip of masks with the same stems"),
+        Source("--images", "DIR", "folder or zip of images, or of images and masks", short="-i"),
+        Source(
+            "--masks", "DIR", "folder or zip of masks: a.png or a_mask.png, a_label.png, ... for a.png", optional=True
+        ),
     ),
     options=(
         Option("--name", "of the data set", default="Generic"),
-        Option("--group-regex", "the part of a stem that folds keep together, such as '^(P[0-9]+)'"),
+        Option("--group-regex", "the part of a name that folds keep together, such as '^(P[0-9]+)'"),
+        Option(
+            "--labels", "what the values of the masks mean: 0=background,1=lesion,255=ignore", takes="VALUE=NAME,..."
+        ),
+        Option("--colours", "what the colours of the masks mean: a text file with lines R G B name", takes="FILE"),
+        Option("--instances", "every value but 0 is an object; all are one class", default=False),
+        Option("--border", "with `--instances`: add a class between objects that touch", default=False),
     ),
     with_options=with_options,
-    with_sources=with_sources,
 )

@@ -29,7 +29,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nnunet_mamba.dataset_conversion.dataset import BadCase, Case, Dataset, Option, PaperProtocol
-from nnunet_mamba.dataset_conversion.formats.folders import by_id, find_image_and_mask_folders, list_files, pair_up
+from nnunet_mamba.dataset_conversion.formats.folders import (
+    NIFTI_ENDINGS,
+    by_id,
+    find_image_and_mask_folders,
+    list_files,
+    pair_up,
+)
 
 if TYPE_CHECKING:
     import SimpleITK
@@ -51,7 +57,6 @@ ORGANS = {  # the values of the official labels
 }
 EIGHT = ("spleen", "right_kidney", "left_kidney", "gallbladder", "liver", "stomach", "aorta", "pancreas")
 TEST_SCANS = tuple(f"img{number:04d}" for number in (1, 2, 3, 4, 8, 22, 25, 29, 32, 35, 36, 38))
-ENDINGS = (".nii.gz", ".nii")
 LAYOUT = "Abdomen/RawData/Training/{img/img0001.nii.gz, label/label0001.nii.gz}"
 
 
@@ -62,11 +67,15 @@ def find_cases(folder: Path) -> tuple[list[Case], list[BadCase]]:
         ValueError: `folder` holds no official tree, or more than one.
     """
     images, labels = find_image_and_mask_folders(folder, "img", "label", "Synapse", LAYOUT)
-    pairs, bad = pair_up(by_id(list_files(images, ENDINGS), _scan), by_id(list_files(labels, ENDINGS), _scan))
+    pairs, bad = pair_up(
+        by_id(list_files(images, NIFTI_ENDINGS), _scan), by_id(list_files(labels, NIFTI_ENDINGS), _scan)
+    )
     unlabelled = images.parent.parent / "Testing" / "img"
     if unlabelled.is_dir():
         reason = "a scan of the challenge's test, whose labels are not published"
-        bad += [BadCase(path.name, f"{path}: {reason}", expected=True) for path in list_files(unlabelled, ENDINGS)]
+        bad += [
+            BadCase(path.name, f"{path}: {reason}", expected=True) for path in list_files(unlabelled, NIFTI_ENDINGS)
+        ]
     return [Case(id, id, *pair, test=id in TEST_SCANS) for id, pair in pairs.items()], bad
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from nnunet_mamba.dataset_conversion.dataset import BadCase
 
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+NIFTI_ENDINGS = (".nii.gz", ".nii")
 SEARCH_DEPTH = 4  # levels below the source
 ARCHIVES = (".zip", ".rar", ".7z", ".tar", ".tgz", ".tar.gz")
 MAX_NAMED = 5
@@ -83,11 +84,16 @@ def find_image_and_mask_folders(
     return images, masks
 
 
-def by_id(paths: Iterable[Path], identify: Identify = lambda stem: stem) -> ById:
+def stem(path: Path) -> str:
+    """The name of a file without its ending."""
+    return path.name[:-7] if path.name.lower().endswith(".nii.gz") else path.stem
+
+
+def by_id(paths: Iterable[Path], identify: Identify = lambda name: name) -> ById:
     """The files of each id."""
     found: ById = {}
     for path in paths:
-        id = identify(path.name[:-7] if path.name.lower().endswith(".nii.gz") else path.stem)
+        id = identify(stem(path))
         if id is not None:
             found.setdefault(id, []).append(path)
     return found

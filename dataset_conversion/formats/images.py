@@ -121,6 +121,11 @@ def write_png(path: Path, pixels: np.ndarray) -> None:
     Image.fromarray(pixels).save(path, format="PNG", optimize=False, compress_level=3)
 
 
+def write_tiff(path: Path, pixels: np.ndarray) -> None:
+    """Write (H, W) float32 or uint8, compressed without loss and without metadata."""
+    Image.fromarray(pixels).save(path, format="TIFF", compression="tiff_adobe_deflate")
+
+
 def _resample_rows(image: np.ndarray, new: int) -> np.ndarray:
     """(H, W) or (H, W, C) float -> (new, W) or (new, W, C)."""
     old = len(image)

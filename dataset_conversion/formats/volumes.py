@@ -21,8 +21,8 @@ def check_geometry(image: sitk.Image, labels: sitk.Image) -> str | None:
     return None
 
 
-def read_nifti(path: Path) -> sitk.Image:
-    """A volume with three axes and one channel.
+def read_nifti(path: Path, or_slice: bool = False) -> sitk.Image:
+    """A volume with three axes and one channel. With `or_slice` an image of two axes becomes a volume of one slice.
 
     Raises:
         ValueError: truncated or unreadable file, or another number of axes or channels.
@@ -36,6 +36,8 @@ def read_nifti(path: Path) -> sitk.Image:
     except (RuntimeError, OSError, EOFError, zlib.error) as error:
         reason = str(error).strip().splitlines()[-1]
         raise ValueError(f"{path}: cannot be read as NIfTI ({reason}); fetch this file again") from error
+    if or_slice and volume.GetDimension() == 2:
+        volume = sitk.JoinSeries(volume)
     if volume.GetDimension() != 3 or volume.GetNumberOfComponentsPerPixel() != 1:
         raise ValueError(f"{path}: expected a volume of one channel, got {volume.GetDimension()} axes")
     return volume

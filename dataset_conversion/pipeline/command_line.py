@@ -7,6 +7,7 @@ from pathlib import Path
 from nnunet_mamba.dataset_conversion.dataset import Dataset, Option
 from nnunet_mamba.dataset_conversion.pipeline.convert import PROTOCOLS, convert
 from nnunet_mamba.dataset_conversion.pipeline.registry import all_datasets, find_dataset
+from nnunet_mamba.dataset_conversion.pipeline.typed import PROCESSES
 from nnunet_mamba.exit_status import stops_raise
 
 
@@ -24,7 +25,8 @@ def run(name: str, argv: Sequence[str], prog: str) -> Path:
         dataset.check_options({option.key: values[option.key] for option in dataset.options})
     except ValueError as error:
         parser.error(str(error))
-    source = [values.pop(source.flag.lstrip("-")) for source in dataset.sources]
+    given = [values.pop(source.flag.lstrip("-")) for source in dataset.sources]
+    source = [path for path in given if path is not None]
     size = values.pop("size")
     with stops_raise():
         return convert(dataset.name, source, size=size and tuple(size), **values)
@@ -40,7 +42,15 @@ def add_parsers(parser: argparse.ArgumentParser) -> None:
 def _add_arguments(parser: argparse.ArgumentParser, dataset: Dataset) -> None:
     """The names of the parsed values are the keywords of `convert`, except for the sources."""
     for source in dataset.sources:
-        parser.add_argument(source.flag, metavar=source.metavar, type=Path, required=True, help=source.help)
+        flags = [source.short, source.flag] if source.short else [source.flag]
+        parser.add_argument(
+            *flags,
+            dest=source.flag.lstrip("-"),
+            metavar=source.metavar,
+            type=Path,
+            required=not source.optional,
+            help=source.help,
+        )
     parser.add_argument(
         "-d", dest="dataset_id", metavar="ID", type=int, required=True, help="a free nnU-Net id, 1 to 999"
     )
@@ -50,7 +60,9 @@ def _add_arguments(parser: argparse.ArgumentParser, dataset: Dataset) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="for the test cases and the folds (default: 0)")
     parser.add_argument("--protocol", choices=PROTOCOLS, help="the papers' image size, and their hold-out as fold 0")
-    parser.add_argument("-np", dest="processes", metavar="P", type=int, default=2, help="processes (default: 2)")
+    parser.add_argument(
+        "-np", dest="processes", metavar="P", type=int, default=PROCESSES, help=f"processes (default: {PROCESSES})"
+    )
     parser.add_argument("--skip-bad", action="store_true", help="leave out broken cases and list them")
     parser.add_argument("--overwrite", action="store_true", help="replace this data set if the id has it already")
     own = parser.add_argument_group("options of this data set")

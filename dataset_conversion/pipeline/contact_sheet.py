@@ -8,6 +8,7 @@ from PIL import Image, ImageDraw
 
 from nnunet_mamba.dataset_conversion.dataset import Dataset
 from nnunet_mamba.dataset_conversion.formats.images import resample_labels, write_png
+from nnunet_mamba.dataset_conversion.pipeline.report import value_text
 from nnunet_mamba.dataset_conversion.pipeline.verify import CaseFacts
 from nnunet_mamba.dataset_conversion.pipeline.writer import image_path, label_path
 from nnunet_mamba.evaluation.overlay import outline
@@ -30,14 +31,14 @@ def write_contact_sheet(
 ) -> None:
     """Draw the written files, as nnU-Net will read them: cases evenly spaced from the smallest to the largest mask.
 
-    A volume is shown by the middle one of its slices with labels. Each label value has its tone; a legend names
-    several.
+    A volume is shown by the middle one of its slices with labels, an image of several files by its first channel. Each
+    label value has its tone; a legend names several, and what the values of the masks became.
     """
     parts = {facts.id: part for part, cases in (("Tr", training), ("Ts", test)) for facts in cases}
     labelled = [(facts.foreground, facts.id) for facts in (*training, *test) if facts.foreground is not None]
     chosen = _spread(sorted(labelled))
     rows = -(-len(chosen) // COLUMNS)
-    legend = CAPTION if len(dataset.classes()) > 1 else 0
+    legend = CAPTION * max(len(dataset.classes()) > 1, len(dataset.mask_values))
     sheet = Image.new("RGB", (COLUMNS * CELL[1], rows * (CELL[0] + CAPTION) + legend), "white")
     draw = ImageDraw.Draw(sheet)
     for i, (foreground, id) in enumerate(chosen):
@@ -45,7 +46,9 @@ def write_contact_sheet(
         name = id if len(id) <= NAME_LENGTH else f"{id[: NAME_LENGTH - 3]}..."
         draw.text((x + 4, y + 3), f"{name}   {100 * foreground:.1f} %", fill="black")
         sheet.paste(_overlay(folder, parts[id], id, dataset), (x, y + CAPTION))
-    if legend:
+    if dataset.mask_values:
+        _draw_values(draw, dataset, sheet.height - legend)
+    elif legend:
         _draw_legend(draw, dataset, sheet.height - CAPTION)
     write_png(path, np.asarray(sheet))
 
@@ -78,7 +81,7 @@ def _is_beside(inside: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 def _load(image_path: Path, label_path: Path) -> tuple[Image.Image, np.ndarray]:
     """RGB image and labels (H, W) of a PNG, or of the middle labelled slice of a volume."""
-    if image_path.suffix == ".png":
+    if image_path.suffix in (".png", ".tif"):
         with Image.open(image_path) as file:
             pixels = np.asarray(file)
         with Image.open(label_path) as file:
@@ -95,6 +98,16 @@ def _load(image_path: Path, label_path: Path) -> tuple[Image.Image, np.ndarray]:
         low, high = np.percentile(pixels, WINDOW)
         pixels = np.clip((pixels - low) * (255 / max(high - low, 1e-6)), 0, 255).astype(np.uint8)
     return Image.fromarray(pixels).convert("RGB"), labels
+
+
+def _draw_values(draw: ImageDraw.ImageDraw, dataset: Dataset, y: int) -> None:
+    """A line per value of the masks: its tone, what it became, and its share."""
+    for i, value in enumerate(dataset.mask_values):
+        labels = [dataset.classes()[name] for name in value.name.split(" or ") if name in dataset.classes()]
+        for j, (label,) in enumerate(labels):
+            box = (4 + 14 * j, y + i * CAPTION + 3, 14 + 14 * j, y + i * CAPTION + 13)
+            draw.rectangle(box, fill=TONES[(label - 1) % len(TONES)])
+        draw.text((34, y + i * CAPTION + 2), value_text(value), fill="black")
 
 
 def _draw_legend(draw: ImageDraw.ImageDraw, dataset: Dataset, y: int) -> None:

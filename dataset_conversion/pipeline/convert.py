@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from nnunet_mamba.dataset_conversion.dataset import Case, Dataset, PaperProtocol
+from nnunet_mamba.dataset_conversion.dataset import Case, Dataset, PaperProtocol, Undecided
 from nnunet_mamba.dataset_conversion.pipeline.contact_sheet import write_contact_sheet
 from nnunet_mamba.dataset_conversion.pipeline.parallel import open_workers
 from nnunet_mamba.dataset_conversion.pipeline.registry import find_dataset
@@ -21,6 +21,7 @@ from nnunet_mamba.dataset_conversion.pipeline.staging import (
     set_aside,
 )
 from nnunet_mamba.dataset_conversion.pipeline.target import Target, find_target
+from nnunet_mamba.dataset_conversion.pipeline.typed import ways_to_settle
 from nnunet_mamba.dataset_conversion.pipeline.verify import verify_cases
 from nnunet_mamba.dataset_conversion.pipeline.writer import write_cases, write_dataset_json, write_json
 
@@ -51,7 +52,7 @@ def convert(
 
     Args:
         name: "PH2", "DSB2018", ...; `nnunet_mamba convert --help` lists the names.
-        source: folder or zip, as downloaded. Of "generic": the two folders or zips of images and masks.
+        source: folder or zip, as downloaded. Of "generic": the folders or zips of images and masks, or one of both.
         dataset_id: a free nnU-Net id, 1 to 999.
         size: (H, W) in pixels to resample to. None keeps each image's size.
         test: hold out this many training cases, in whole groups: they go to imagesTs and labelsTs and into no fold.
@@ -66,7 +67,7 @@ def convert(
         ValueError: an option, the source or a case is wrong; the message names the file. Nothing was written.
         OSError: reading or writing failed, for instance because the disk is full. Nothing half-written is left.
     """
-    dataset = find_dataset(name)
+    dataset = original = find_dataset(name)
     sources = _check_sources(dataset, source)
     chosen = dataset.check_options(options)
     if dataset.with_options is not None:
@@ -74,6 +75,7 @@ def convert(
     paper = _check_shared_options(dataset, size, protocol, processes)
     target = find_target(dataset_id, dataset.name, sources, overwrite)
     clear_left_behind([folder for folder in (target.raw, target.preprocessed) if folder], target.folder_name)
+    shared = {"size": size, "test": test, "seed": seed, "protocol": protocol, "skip_bad": skip_bad}
     size = paper.size if paper else size
     crop = paper is not None and paper.crop
     with ExitStack() as stack:
@@ -83,9 +85,14 @@ def convert(
             for path in sources
         ]
         workers = stack.enter_context(open_workers(processes))
-        if dataset.with_sources is not None:
-            dataset = dataset.with_sources(dataset, folders, workers)
-        found, bad = dataset.find_cases(*folders)
+        try:
+            if dataset.with_sources is not None:
+                dataset = dataset.with_sources(dataset, folders, workers)
+            found, bad = dataset.find_cases(*folders)
+        except Undecided as undecided:
+            raise ways_to_settle(
+                undecided, original, sources, dataset_id, {**shared, "processes": processes}, chosen
+            ) from undecided
         if paper:
             found = _without_tests(paper, found, sources)
         cases, measured, skipped = verify_cases(found, bad, dataset, workers, skip_bad)
@@ -101,7 +108,6 @@ def convert(
             written_test = write_cases(raw, "Ts", tested, dataset, size, crop, workers) if tested else []
             write_dataset_json(raw, dataset, len(training))
             write_json(raw / SPLITS, folds)
-            shared = {"size": size, "test": test, "seed": seed, "protocol": protocol, "skip_bad": skip_bad}
             # the report has the data set's name already
             own = {option.name: chosen[option.key] for option in dataset.options if option.name != "name"}
             report = make_report(
@@ -120,7 +126,8 @@ def convert(
             _publish(target, raw, folds)
 
     final = target.raw / target.folder_name
-    print(f"\n{summary_table(report)}\n\nwritten to {final}; look at {final / CONTACT_SHEET}")
+    print(f"\n{summary_table(report, tuple(dataset.facts), dataset.mask_values)}\n")
+    print(f"written to {final}; look at {final / CONTACT_SHEET}")
     if target.preprocessed is None:
         print(f"nnUNet_preprocessed is not set: planning will take the folds from {final / SPLITS}")
     print(f"next: nnUNetv2_plan_and_preprocess -d {dataset_id} -c 2d --verify_dataset_integrity")
@@ -163,10 +170,13 @@ def _check_sources(dataset: Dataset, source: str | Path | Sequence[str | Path]) 
     """One path per source of the data set, all different."""
     paths = [Path(source)] if isinstance(source, str | Path) else [Path(path) for path in source]
     flags = [wanted.flag for wanted in dataset.sources]
-    if len(paths) != len(flags):
-        raise ValueError(f"{dataset.name} takes {len(flags)} folders or zips ({', '.join(flags)}), got {len(paths)}")
+    needed = [wanted.flag for wanted in dataset.sources if not wanted.optional]
+    if not len(needed) <= len(paths) <= len(flags):
+        count = f"{len(needed)} or {len(flags)}" if needed != flags else str(len(flags))
+        raise ValueError(f"{dataset.name} takes {count} folders or zips ({', '.join(flags)}), got {len(paths)}")
     if len({path.resolve() for path in paths}) < len(paths):
-        raise ValueError(f"{paths[0]}: given as {' and as '.join(flags)}; give each a folder of its own")
+        leave = f", or leave out {flags[-1]} if it holds all" if needed != flags else ""
+        raise ValueError(f"{paths[0]}: given as {' and as '.join(flags)}; give each a folder of its own{leave}")
     return paths
 
 

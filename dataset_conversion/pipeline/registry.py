@@ -44,7 +44,8 @@ def markdown_table() -> str:
 
 
 def _options(dataset: Dataset) -> str:
-    texts = [f"`{source.flag} {source.metavar}`" for source in dataset.sources if source.flag != "-i"]
+    others = [source for source in dataset.sources if "-i" not in (source.flag, source.short)]
+    texts = [f"`{source.flag} {source.metavar}`" for source in others]
     for option in dataset.options:
         values = option.metavar.replace("|", "\\|")
         texts.append(f"`{option.flag} {values}`" if values else f"`{option.flag}`: {option.help}")

@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from nnunet_mamba import __version__
-from nnunet_mamba.dataset_conversion.dataset import BadCase, Dataset
+from nnunet_mamba.dataset_conversion.dataset import BadCase, Dataset, MaskValue
 from nnunet_mamba.dataset_conversion.pipeline.splits import Fold
 from nnunet_mamba.dataset_conversion.pipeline.verify import CaseFacts
 
@@ -47,6 +47,7 @@ def make_report(
         "written_sizes": _count_sizes(written),
         "foreground": _range(shares),
         "classes": {name: _range([facts.shares[i] for facts in labelled]) for i, name in enumerate(dataset.classes())},
+        **({"mask_values": [value._asdict() for value in dataset.mask_values]} if dataset.mask_values else {}),
         "empty_masks": [facts.id for facts in labelled if facts.foreground == 0],
         "without_labels": [facts.id for facts in written if facts.foreground is None],
         "skipped": [{"case": case.id, "reason": _without(folders, case.reason)} for case in broken],
@@ -66,8 +67,13 @@ def make_report(
     }
 
 
-def summary_table(report: Mapping[str, Any]) -> str:
-    """The report for the terminal: one line per fact and per case that was left out."""
+def summary_table(report: Mapping[str, Any], facts: Sequence[str], mask_values: Sequence[MaskValue]) -> str:
+    """The report for the terminal: one line per fact and per case that was left out.
+
+    Args:
+        facts: which of the report's options are facts to show.
+        mask_values: of the data set.
+    """
     cases, unused, unlabelled = report["cases"], report["not_used"], report["without_labels"]
     shares = {"foreground": report["foreground"]}
     if len(report["classes"]) > 1:
@@ -76,6 +82,8 @@ def summary_table(report: Mapping[str, Any]) -> str:
         ("data set", report["data_set"]),
         ("cases", f"{cases['training'] + cases['test']} ({cases['training']} training, {cases['test']} test)"),
         ("sizes (H x W)", _sizes(report["written_sizes"])),
+        *((name, report["options"][name]) for name in facts),
+        *(("mask values" if i == 0 else "", text) for i, text in enumerate(map(value_text, mask_values))),
         *(
             (name, ", ".join(f"{key} {100 * value:.1f} %" for key, value in values.items()))
             for name, values in shares.items()
@@ -96,6 +104,11 @@ def summary_table(report: Mapping[str, Any]) -> str:
     if report["source_sizes"] != report["written_sizes"]:
         rows.insert(2, ("source (H x W)", _sizes(report["source_sizes"])))
     return "\n".join(f"{name:<15} {value}" for name, value in rows)
+
+
+def value_text(value: MaskValue) -> str:
+    """`255 = ignore, 1.87 % of the pixels`."""
+    return f"{value.value} = {value.name}, {100 * value.share:.3g} % of the pixels"
 
 
 def _count_sizes(facts: Sequence[CaseFacts]) -> dict[str, int]:

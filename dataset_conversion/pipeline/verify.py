@@ -19,7 +19,7 @@ class CaseFacts:
 
     Args:
         size: (H, W) in pixels, or (D, H, W) of a volume.
-        foreground: the share of pixels that are not background, 0 to 1. None without labels.
+        foreground: the share of pixels that are neither background nor to ignore, 0 to 1. None without labels.
         shares: the share of each class or region, in the order of `Dataset.classes`.
     """
 
@@ -61,6 +61,7 @@ def measure(id: str, image: Pixels, labels: Pixels | None, classes: Mapping[str,
         return CaseFacts(id, size, None)
     counts = np.bincount(_array(labels).ravel(), minlength=256) / max(1, math.prod(size))
     shares = tuple(float(counts[list(values)].sum()) for values in classes.values())
+    counts[list(classes.get("ignore", ()))] = 0
     return CaseFacts(id, size, float(counts[1:].sum()), shares)
 
 

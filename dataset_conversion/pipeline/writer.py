@@ -10,14 +10,20 @@ import numpy as np
 
 from nnunet_mamba import __version__
 from nnunet_mamba.dataset_conversion.dataset import Case, Dataset, Pixels
-from nnunet_mamba.dataset_conversion.formats.images import centre_crop, resample_image, resample_labels, write_png
+from nnunet_mamba.dataset_conversion.formats.images import (
+    centre_crop,
+    resample_image,
+    resample_labels,
+    write_png,
+    write_tiff,
+)
 from nnunet_mamba.dataset_conversion.pipeline.parallel import Workers
 from nnunet_mamba.dataset_conversion.pipeline.verify import CaseFacts, measure
 
 
-def image_path(folder: Path, part: str, case_id: str, file_ending: str) -> Path:
-    """The image file of a case; `part` is Tr or Ts. One file holds all channels of a natural image."""
-    return folder / f"images{part}" / f"{case_id}_0000{file_ending}"
+def image_path(folder: Path, part: str, case_id: str, file_ending: str, channel: int = 0) -> Path:
+    """The image file of a case; `part` is Tr or Ts. One file holds all channels of an 8-bit RGB image."""
+    return folder / f"images{part}" / f"{case_id}_{channel:04d}{file_ending}"
 
 
 def label_path(folder: Path, part: str, case_id: str, file_ending: str) -> Path:
@@ -75,7 +81,8 @@ def _write_case(
     image, labels = dataset.read_case(case)
     if size is not None:
         image, labels = _fit(image, size, crop, False), None if labels is None else _fit(labels, size, crop, True)
-    _write(image_path(folder, part, case.id, dataset.file_ending), image)
+    for channel, pixels in enumerate(_files(image)):
+        _write(image_path(folder, part, case.id, dataset.file_ending, channel), pixels)
     if labels is not None:
         _write(label_path(folder, part, case.id, dataset.file_ending), labels)
     return measure(case.id, image, labels, dataset.classes())
@@ -91,9 +98,16 @@ def _fit(pixels: Pixels, size: tuple[int, int], crop: bool, labels: bool) -> Pix
     return resample_labels(pixels, size) if labels else resample_image(pixels, size)
 
 
+def _files(image: Pixels) -> list[Pixels]:
+    """What goes into each image file: all, or a channel if it is not a PNG of 8-bit RGB."""
+    if not isinstance(image, np.ndarray) or image.ndim == 2 or (image.shape[2] == 3 and image.dtype == np.uint8):
+        return [image]
+    return [image[..., channel] for channel in range(image.shape[2])]
+
+
 def _write(path: Path, pixels: Pixels) -> None:
     if isinstance(pixels, np.ndarray):
-        write_png(path, pixels)
+        (write_tiff if path.suffix == ".tif" else write_png)(path, pixels)
     else:
         from nnunet_mamba.dataset_conversion.formats.volumes import write_nifti
 

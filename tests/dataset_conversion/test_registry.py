@@ -123,7 +123,7 @@ def test_a_wrong_option(name, options, message, nnunet):
         (["Sunnybrook", "-i", "x", "-d", "1", "--target", "rv"], "--target takes endo or epi or both, got 'rv'"),
         (["Synapse", "-i", "x", "-d", "1", "--organs", "9"], "--organs takes 8 or 13, got 9"),
         (["Synapse", "-i", "x", "-d", "1", "--sides"], "unrecognized arguments: --sides"),
-        (["generic", "-i", "x", "-d", "1"], "the following arguments are required: --images, --masks"),
+        (["generic", "--masks", "x", "-d", "1"], "the following arguments are required: -i/--images"),
     ],
 )
 def test_a_wrong_option_on_the_command_line(argv, message, capsys):
@@ -133,8 +133,10 @@ def test_a_wrong_option_on_the_command_line(argv, message, capsys):
 
 
 def test_the_number_of_sources(tmp_path):
-    with pytest.raises(ValueError, match=r"generic takes 2 folders or zips \(--images, --masks\), got 1"):
-        dataset_conversion.convert("generic", tmp_path, 501)
+    with pytest.raises(ValueError, match=r"generic takes 1 or 2 folders or zips \(--images, --masks\), got 3"):
+        dataset_conversion.convert("generic", [tmp_path] * 3, 501)
+    with pytest.raises(ValueError, match=r"PH2 takes 1 folders or zips \(-i\), got 2"):
+        dataset_conversion.convert("PH2", [tmp_path] * 2, 501)
 
 
 def test_options_of_every_kind_on_the_command_line(tmp_path, nnunet):
@@ -144,7 +146,7 @@ def test_options_of_every_kind_on_the_command_line(tmp_path, nnunet):
         == 0
     )
     pair = trees.folder_pair(tmp_path)
-    argv = ["--images", str(pair / "images"), "--masks", str(pair / "masks"), "--name", "Pair", "--group-regex", "^P."]
+    argv = ["-i", str(pair / "images"), "--masks", str(pair / "masks"), "--name", "Pair", "--group-regex", "^P."]
     assert main(["convert", "generic", "-d", "10", "-np", "1", "--skip-bad", *argv]) == 0
     assert sorted(path.name for path in nnunet.raw.iterdir()) == ["Dataset009_Synapse", "Dataset010_Pair"]
     label = sitk.ReadImage(str(nnunet.raw / "Dataset009_Synapse" / "labelsTr" / "img0005.nii.gz"))
