@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 from multiprocessing.process import BaseProcess
+from time import sleep
 
 from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
 from nnunetv2.training.nnUNetTrainer import nnUNetTrainer as nnunet
@@ -54,6 +55,8 @@ class DataWorkers(nnunet.nnUNetTrainer):
             for loader in (self.dataloader_train, self.dataloader_val):
                 workers = list(getattr(loader, "_processes", ()))
                 if workers:
+                    loader.pause_event.set()
+                    sleep(0.2)  # a batch that is being taken over from a worker, which must still be there for that
                     loader._finish(timeout=2)
                 for worker in workers:
                     worker.kill()

@@ -4,6 +4,7 @@ from nnunet_mamba.trainers.best_epoch import BestEpoch
 from nnunet_mamba.trainers.class_attributes import ClassAttributes
 from nnunet_mamba.trainers.data_workers import DataWorkers
 from nnunet_mamba.trainers.finite_steps import FiniteSteps
+from nnunet_mamba.trainers.fits_memory import FitsMemory
 from nnunet_mamba.trainers.lost_classes import LostClasses
 from nnunet_mamba.trainers.one_training import OneTraining
 from nnunet_mamba.trainers.progress import Progress
@@ -15,6 +16,7 @@ class RobustTrainer(
     StopAndGo,
     Progress,
     DataWorkers,
+    FitsMemory,
     FiniteSteps,
     BestEpoch,
     LostClasses,

@@ -11,9 +11,9 @@ from nnunetv2.experiment_planning.plan_and_preprocess_api import extract_fingerp
 from nnunetv2.utilities.dataset_name_id_conversion import find_candidate_datasets
 
 from nnunet_mamba import catalogue
+from nnunet_mamba.machine_memory import GIB
 from nnunet_mamba.nnunet_folders import PREPROCESSED, RAW, nnunet_folder
 from nnunet_mamba.planning.budget import Budget
-from nnunet_mamba.planning.memory import GIB
 from nnunet_mamba.planning.patch_and_batch import NothingFits
 from nnunet_mamba.planning.planner import PLANNERS, SHARED_PLANS
 from nnunet_mamba.planning.training_step import Sizes, build_network
