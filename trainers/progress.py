@@ -44,7 +44,7 @@ class Progress(UnfinishedEpoch):
             self._bar.set_postfix(loss=f"{self._losses[-1]:.4f}", refresh=False)
             self._bar.update()
         step = len(self._losses)
-        rare = 10 * (step - self._last_step) >= self.iterations_of_epoch
+        rare = 10 * (step - self._last_step) >= self.iterations_of_epoch > step
         if rare and now - self._last_progress > self.seconds_between_progress:
             self._last_progress, self._last_step = now, step
             per_step = (now - self._epoch_began) / (step - self._before)

@@ -17,6 +17,7 @@ from nnunetv2.training.logging.nnunet_logger import MetaLogger
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from helpers import tiny_nnunet
+from helpers.two_processes import run_in_two
 from nnunet_mamba import trainers
 from nnunet_mamba.trainers import stop_and_go
 from nnunet_mamba.trainers.go_on_command import training_command
@@ -239,6 +240,15 @@ def test_a_finished_training_before_is_kept_out_of_the_way_of_c(environment):
 def test_the_command_to_go_on(environment, monkeypatch, argv, flag, command):
     monkeypatch.setattr(sys, "argv", ["/usr/bin/" + argv.split()[0], *argv.split()[1:]])
     assert training_command(trainer(environment), flag) == command
+
+
+def test_all_processes_of_a_distributed_training_stop_after_the_same_step(scenarios, tmp_path):
+    """Or one would wait for the other's gradients for ever. One of them writes the checkpoint."""
+    folder = str(scenarios.preprocessed / scenarios.planned("labels"))
+    stopped = run_in_two("helpers.two_processes:stop", tmp_path, "nnUNetTrainerASFM", folder, str(tmp_path / "results"))
+    assert stopped == {"status": 143, "steps": 2}
+    written = [path.parts[-5] for path in (tmp_path / "results").rglob("checkpoint_latest.pth")]
+    assert written == ["0"]
 
 
 def alive(session):
