@@ -80,11 +80,12 @@ class StopAndGo(UnfinishedEpoch):
 
     def _stop_if_asked(self) -> None:
         if number := self._asked():
-            final = join(self.output_folder, "checkpoint_final.pth")
-            if self.local_rank == 0 and isfile(final):  # --c would take it instead
-                os.replace(final, join(self.output_folder, OLD_FINAL))
             self._save_unfinished_epoch()
             self._saved = not self.disable_checkpointing
+            final = join(self.output_folder, "checkpoint_final.pth")
+            if self._saved and self.local_rank == 0 and isfile(final):  # --c would take it instead
+                os.replace(final, join(self.output_folder, OLD_FINAL))
+                self.print_to_log_file(f"The checkpoint_final.pth of a training before is now {OLD_FINAL}")
             if self.is_ddp:
                 distributed.barrier()  # nnU-Net ends all processes when one has ended
             raise Stopped(number)

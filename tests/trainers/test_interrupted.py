@@ -212,7 +212,7 @@ def test_without_checkpoints_nothing_is_promised(environment, capsys):
     assert "There is no checkpoint of this training." in capsys.readouterr().out and checkpoints(stopped) == []
 
 
-def test_a_finished_training_before_is_kept_out_of_the_way_of_c(environment):
+def test_a_finished_training_before_is_kept_out_of_the_way_of_c(environment, capsys):
     finished = trainer(environment)
     finished.run_training()
     content = Path(finished.output_folder, "checkpoint_final.pth").read_bytes()
@@ -221,6 +221,7 @@ def test_a_finished_training_before_is_kept_out_of_the_way_of_c(environment):
         run(stopped)
     assert "checkpoint_final.pth" not in checkpoints(stopped)
     assert Path(stopped.output_folder, stop_and_go.OLD_FINAL).read_bytes() == content
+    assert f"checkpoint_final.pth of a training before is now {stop_and_go.OLD_FINAL}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
