@@ -23,7 +23,8 @@ import torch
 
 from measure import peak_of
 from nnunet_mamba import catalogue
-from nnunet_mamba.planning.memory import GIB, resident_bytes, training_bytes
+from nnunet_mamba.machine_memory import GIB
+from nnunet_mamba.planning.memory import resident_bytes, training_bytes
 from nnunet_mamba.planning.training_step import TrainingStep
 
 RESULTS = Path(__file__).parent / "results"

@@ -15,6 +15,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # this and the next are rea
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MALLOC_MMAP_MAX_", "0")  # this and the next are read when a process starts: pytest's workers
 os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", "100000000000")
+os.environ.setdefault("NNUNET_MAMBA_IGNORE_MEMORY", "1")  # counted for seconds per training, see test_fits_memory.py
 if not Path("/dev/nvidiactl").exists():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 sys.path.insert(0, str(Path(__file__).parent))

@@ -1,7 +1,5 @@
 """What our trainers of 2-D Mamba networks have in common: 2-D patches only, frequent checkpoints, deep supervision."""
 
-from os.path import join
-from time import time
 from typing import Any
 
 import torch
@@ -23,10 +21,7 @@ class MambaTrainer(RobustTrainer):
 
     network: nn.Module
     enable_deep_supervision = True
-    # An epoch on a CPU is long and these checkpoints are small: write them often, and say where the training is.
-    save_every = 1
-    seconds_between_checkpoints = 600
-    seconds_between_progress = 60
+    save_every = 1  # an epoch on a CPU is long, and these checkpoints are small
 
     def __init__(
         self,
@@ -38,36 +33,6 @@ class MambaTrainer(RobustTrainer):
     ):
         _check_2d(type(self).__name__, plans, configuration)
         super().__init__(plans, configuration, fold, dataset_json, device)
-
-    def on_train_epoch_start(self) -> None:
-        super().on_train_epoch_start()
-        self._iteration = 0
-        self._last_checkpoint = self._last_progress = time()
-
-    def train_step(self, batch: dict) -> dict:
-        result = super().train_step(batch)
-        self._iteration += 1
-        now = time()
-        if now - self._last_progress > self.seconds_between_progress:
-            self._last_progress = now
-            self.print_to_log_file(
-                f"iteration {self._iteration} of {self.num_iterations_per_epoch}, loss {float(result['loss']):.4f}"
-            )
-        if now - self._last_checkpoint > self.seconds_between_checkpoints:
-            self._last_checkpoint = now
-            self._save_unfinished_epoch()
-        return result
-
-    def _save_unfinished_epoch(self) -> None:
-        """A checkpoint_latest.pth: --c goes on with its weights and starts this epoch again."""
-        self.current_epoch -= 1  # nnU-Net stores the number of the next epoch
-        self.save_checkpoint(join(self.output_folder, "checkpoint_latest.pth"))
-        self.current_epoch += 1
-
-    def load_checkpoint(self, *args, **kwargs) -> None:
-        super().load_checkpoint(*args, **kwargs)
-        for values in self.logger.get_checkpoint().values():
-            del values[self.current_epoch :]  # logged by an unfinished epoch, which starts again
 
     def _validation_dice(self) -> list[float]:
         """The validation Dice of each epoch so far, for schedules that look at it."""

@@ -63,6 +63,8 @@ class SliceMambaSupernetTrainer(SliceMambaRecipe):
         super().on_train_epoch_start()
         # the same in every process of a distributed training, and in a continued one
         self._paths = np.random.default_rng([self.path_seed, self.current_epoch])
+        for _ in range(self._before):
+            self._draw_path()
 
     def train_step(self, batch: dict) -> dict:
         self._draw_path()

@@ -1,6 +1,7 @@
 """Convert VMamba's weights into a file for SliceMamba and nnU-Net's -pretrained_weights."""
 
 import argparse
+import re
 from pathlib import Path
 
 from nnunet_mamba import catalogue
@@ -53,14 +54,18 @@ def run(args: argparse.Namespace) -> None:
 def _read(file: Path) -> dict:
     """The state dict in `file`. Only tensors and plain values are unpickled."""
     import pickle
+    import warnings
 
     import torch
 
     try:
-        loaded = torch.load(file, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torch's unpickler, about files that it then refuses
+            loaded = torch.load(file, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ValueError(f"{file}: wanted a torch checkpoint of tensors and plain values ({reason})") from error
+        raise ValueError(
+            f"{file}: got {_what_it_is(file, str(error))}, wanted a torch checkpoint of tensors and plain values"
+        ) from error
     weights = loaded.get("model", loaded) if isinstance(loaded, dict) else None
     tensors = {name: value for name, value in (weights or {}).items() if isinstance(value, torch.Tensor)}
     if not tensors:
@@ -68,3 +73,20 @@ def _read(file: Path) -> dict:
             f"{file}: wanted a state dict, or a checkpoint that has one as its 'model'; got {type(loaded).__name__}"
         )
     return tensors
+
+
+def _what_it_is(file: Path, error: str) -> str:
+    """What kind of file torch refused with `error`, whose text advises to unpickle anything."""
+    with open(file, "rb") as opened:
+        start = opened.read(512).lstrip().lower()
+    if not start:
+        return "an empty file"
+    if start.startswith(b"<"):
+        return "a web page (download the file itself)"
+    if "TorchScript" in error:
+        return "a TorchScript archive, which holds code"
+    if named := re.search(r"GLOBAL ([\w.]+)", error):
+        return f"objects of the type {named[1]}, which may run code when they are read (save its state dict only)"
+    if start.startswith(b"pk"):
+        return "a zip file that torch cannot read: cut off (download it again), or not a checkpoint"
+    return "a file that torch did not write, or that is damaged (download it again)"

@@ -1,17 +1,10 @@
 """How much memory a training may take, of a GPU or of the machine."""
 
-import os
-from pathlib import Path
 from typing import NamedTuple
 
-from nnunet_mamba.planning.memory import GIB
-from nnunet_mamba.planning.planner import GPU, RAM
+from nnunet_mamba.machine_memory import GIB, GPU, OUTSIDE, RAM, machine_ram
 
-# GiB besides the training step, measured: CUDA's context; Python with torch and nnU-Net (1.0) and two processes that
-# augment batches (0.5)
-OUTSIDE = {GPU: 0.5, RAM: 1.5}
 SHARE_OF_RAM = 0.5  # the rest is for the system, other programs and cached data files
-CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 class Budget(NamedTuple):
@@ -51,19 +44,7 @@ def budget(gpu_memory: float | None = None, ram: float | None = None) -> Budget:
 
     if torch.cuda.is_available():
         return Budget(round(torch.cuda.get_device_properties(0).total_memory / GIB, 1), GPU)
-    return Budget(round(SHARE_OF_RAM * machine_ram() / GIB, 1), RAM)
-
-
-def machine_ram() -> int:
-    """Bytes of RAM of this machine, or of the container around this process."""
     try:
-        physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        raise ValueError(
-            "the size of this machine's RAM is unknown: say how much a training may take, --ram GIB"
-        ) from None
-    try:
-        limit = CGROUP_LIMIT.read_text().strip()
-    except OSError:
-        return physical
-    return min(physical, int(limit)) if limit.isdecimal() else physical
+        return Budget(round(SHARE_OF_RAM * machine_ram() / GIB, 1), RAM)
+    except OSError as error:
+        raise ValueError(f"{error}: say how much a training may take, --ram GIB") from None

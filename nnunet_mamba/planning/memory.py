@@ -3,16 +3,8 @@
 from collections.abc import Sequence
 from functools import lru_cache
 
-from nnunet_mamba.planning.dry_run import peak_bytes
 from nnunet_mamba.planning.training_step import Sizes, TrainingStep
-
-GIB = 2**30
-# What glibc's malloc keeps: a share of what a training step allocates and frees, and a fixed amount. Fitted to
-# measurements at 64 x 64 in batches of 2 and at 192 x 256 in batches of 4. The others in
-# benchmarks/results/memory_cpu.json, "resident", test the fit.
-KEPT_SHARE = 0.3
-KEPT_BYTES = 2**25
-FLOATS_PER_PARAMETER = 4  # itself, its gradient, Adam's two moments
+from nnunet_mamba.trainers.dry_run import peak_bytes, with_what_malloc_keeps
 
 
 def training_bytes(
@@ -38,8 +30,9 @@ def resident_bytes(
     network: str, in_channels: int, num_classes: int, patch_size: Sequence[int], batch_size: int, sizes: Sizes = ()
 ) -> int:
     """What a training on a CPU adds to its process at its peak: `training_bytes` and freed memory that malloc keeps."""
-    peak, parameters = _counted(network, in_channels, num_classes, tuple(map(int, patch_size)), int(batch_size), sizes)
-    return round(peak + KEPT_SHARE * (peak - FLOATS_PER_PARAMETER * 4 * parameters)) + KEPT_BYTES
+    return with_what_malloc_keeps(
+        *_counted(network, in_channels, num_classes, tuple(map(int, patch_size)), int(batch_size), sizes)
+    )
 
 
 @lru_cache(maxsize=256)

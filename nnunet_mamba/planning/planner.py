@@ -13,11 +13,11 @@ from tqdm import tqdm
 
 from nnunet_mamba import catalogue
 from nnunet_mamba.files import replacing
-from nnunet_mamba.planning.memory import GIB, resident_bytes, training_bytes
+from nnunet_mamba.machine_memory import GIB, GPU, RAM
+from nnunet_mamba.planning.memory import resident_bytes, training_bytes
 from nnunet_mamba.planning.patch_and_batch import choose, most_estimates, patches_to_try
 from nnunet_mamba.planning.training_step import Sizes
 
-GPU, RAM = "GPU", "RAM"
 SHARED_PLANS = "nnUNetPlans"
 # what plans may differ in and still preprocess alike
 NOT_OF_DATA = {"data_identifier", "batch_size", "patch_size", "architecture", "batch_dice"}

@@ -1,11 +1,11 @@
 """What `nnunet_mamba plan` prints: a table, and the commands to run next."""
 
 from nnunet_mamba import catalogue
+from nnunet_mamba.machine_memory import GIB, RAM
 from nnunet_mamba.nnunet_folders import dataset_number
 from nnunet_mamba.planning.budget import Budget
 from nnunet_mamba.planning.epochs import advice, advised_epochs
-from nnunet_mamba.planning.memory import GIB
-from nnunet_mamba.planning.planner import RAM, SHARED_PLANS
+from nnunet_mamba.planning.planner import SHARED_PLANS
 from nnunet_mamba.planning.run import Planned
 
 ON_GPU = "The estimate is for float32. nnU-Net's mixed precision needs less: an upper bound, not yet measured on a GPU."

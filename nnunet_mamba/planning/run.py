@@ -10,6 +10,7 @@ from typing import NamedTuple
 from nnunetv2.experiment_planning.plan_and_preprocess_api import extract_fingerprint_dataset, plan_experiment_dataset
 
 from nnunet_mamba import catalogue
+from nnunet_mamba.machine_memory import GIB
 from nnunet_mamba.nnunet_folders import (
     PREPROCESSED,
     RAW,
@@ -19,7 +20,6 @@ from nnunet_mamba.nnunet_folders import (
     require_writable,
 )
 from nnunet_mamba.planning.budget import Budget
-from nnunet_mamba.planning.memory import GIB
 from nnunet_mamba.planning.patch_and_batch import NothingFits
 from nnunet_mamba.planning.planner import PLANNERS, SHARED_PLANS
 from nnunet_mamba.planning.training_step import Sizes, build_network

@@ -1,5 +1,7 @@
 """nnunet_mamba import-weights: its file, its report, and loading by nnU-Net."""
 
+from argparse import Namespace
+
 import pytest
 import torch
 from nnunetv2.run.load_pretrained_weights import load_pretrained_weights
@@ -50,12 +52,25 @@ class NotPlain:
     ("content", "message"),
     [
         (None, "No such file"),
-        (b"not a checkpoint", "wanted a torch checkpoint of tensors and plain values"),
-        ({"model": {"a": NotPlain()}}, "wanted a torch checkpoint of tensors and plain values"),
+        (
+            b"not a checkpoint",
+            "got a file that torch did not write, or that is damaged (download it again), wanted a torch",
+        ),
+        (b"", "got an empty file, wanted a torch checkpoint of tensors and plain values"),
+        (b"\n<!DOCTYPE html>", "got a web page (download the file itself), wanted"),
+        (
+            b"PK\x03\x04half of a checkpoint",
+            "got a zip file that torch cannot read: cut off (download it again), or not",
+        ),
+        (
+            {"model": {"a": NotPlain()}},
+            "got objects of the type print, which may run code when they are read (",
+        ),
+        ({"model": {}, "args": Namespace(a=1)}, "got objects of the type argparse.Namespace, which may run code"),
         ({"epoch": 3}, "wanted a state dict, or a checkpoint that has one"),
         ({"model": {"conv1.weight": torch.zeros(2)}}, "none of its 1 keys fits, the first is 'conv1.weight'"),
     ],
-    ids=["missing", "no checkpoint", "code", "no weights", "another network"],
+    ids=["missing", "no checkpoint", "empty", "page", "half", "code", "options", "no weights", "another network"],
 )
 def test_bad_files_are_named_and_nothing_is_written(content, message, tmp_path, capsys):
     file = tmp_path / "file.pth"
@@ -67,6 +82,9 @@ def test_bad_files_are_named_and_nothing_is_written(content, message, tmp_path, 
     assert main(["import-weights", "vmamba", str(file), "-o", str(tmp_path / "out.pth")]) == 1
     printed = capsys.readouterr()
     assert message in printed.err and "unpickled" not in printed.out
+    assert (
+        "weights_only" not in printed.err and "PyTorch 2" not in printed.err
+    )  # torch's advice to read it all the same
     assert sorted(tmp_path.iterdir()) == before
 
 

@@ -47,6 +47,31 @@ def trainer_steps(rank: int, start, cases: list[dict]) -> list[dict]:
     return results
 
 
+def stop(rank: int, start, trainer: str, folder: str, results: str) -> dict:
+    """Exit status and steps taken of process 0 of a training that gets a SIGTERM in process 1 only."""
+    import signal
+
+    from nnunet_mamba.trainers.stop_signals import StopSignals
+
+    start()
+    made = make_trainer(trainer, folder, os.path.join(results, str(rank)))
+    made.local_rank = rank
+    _initialize(made, is_ddp=True)
+    made.on_train_epoch_start()
+    steps = 0
+    with StopSignals() as made._signals:
+        made._signals.waits = True
+        try:
+            for _ in range(4):
+                if steps == rank == 1:
+                    signal.raise_signal(signal.SIGTERM)
+                made.train_step(make_batch(made, 1))
+                steps += 1
+        except SystemExit as stopped:
+            return {"status": stopped.code, "steps": len(made._losses)}
+    return {"status": 0, "steps": steps}
+
+
 def _step(case: dict, samples: slice) -> dict:
     is_ddp = distributed.is_initialized()
     torch.manual_seed(0)

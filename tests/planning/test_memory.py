@@ -9,8 +9,8 @@ import torch
 
 from nnunet_mamba import catalogue
 from nnunet_mamba.networks import DermoMamba
-from nnunet_mamba.planning.dry_run import peak_bytes
 from nnunet_mamba.planning.memory import training_bytes
+from nnunet_mamba.trainers.dry_run import peak_bytes
 
 MIB = 2**20
 GIVES_BACK = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}

@@ -13,11 +13,9 @@ from PIL import Image
 
 from nnunet_mamba import catalogue, trainers
 from nnunet_mamba.cli.main import main
+from nnunet_mamba.machine_memory import GIB, GPU, OUTSIDE, RAM
 from nnunet_mamba.planning import planner
-from nnunet_mamba.planning.budget import OUTSIDE
 from nnunet_mamba.planning.epochs import advised_epochs
-from nnunet_mamba.planning.memory import GIB
-from nnunet_mamba.planning.planner import GPU, RAM
 
 SIZE = (40, 72)
 WITH_SIZES = [entry for entry in catalogue.NETWORKS if entry.sizes]
@@ -301,10 +299,16 @@ def test_half_of_the_ram_without_a_gpu(monkeypatch, tmp_path):
     from nnunet_mamba.planning import budget
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(budget, "CGROUP_LIMIT", tmp_path / "memory.max")
-    monkeypatch.setattr(budget.os, "sysconf", {"SC_PHYS_PAGES": 16 * GIB // 4096, "SC_PAGE_SIZE": 4096}.get)
+    monkeypatch.setattr(budget, "machine_ram", lambda: 16 * GIB)
     assert budget.budget() == (8, RAM) and budget.budget().for_step == 8 - OUTSIDE[RAM]
-    (tmp_path / "memory.max").write_text(f"{4 * GIB}\n")
-    assert budget.budget() == (2, RAM)
-    (tmp_path / "memory.max").write_text("max\n")
-    assert budget.budget() == (8, RAM)
+
+
+def test_a_system_that_does_not_tell_its_ram(monkeypatch):
+    import torch
+
+    from nnunet_mamba.planning import budget
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.delattr(os, "sysconf")
+    with pytest.raises(ValueError, match="RAM is unknown: say how much .* --ram GIB"):
+        budget.budget()

@@ -272,7 +272,7 @@ assert not getattr(trainer.loss.loss, '_prepared', None)
 
 
 def test_a_long_epoch_is_saved_and_reported_on_its_way(nnunet):
-    """From such a checkpoint the weights go on and the epoch begins anew."""
+    """From such a checkpoint the weights and the epoch go on."""
     code = """
 import json, os, torch
 from nnunet_mamba.trainers.da_mamba_trainer import DAMambaTrainer
@@ -289,6 +289,7 @@ trainer.logger.local_logger.my_fantastic_logging['lrs'] = [1e-3, 1e-3]
 trainer.logger.local_logger.my_fantastic_logging['mean_fg_dice'] = [0.5, 0.5]
 trainer.on_train_epoch_start()
 trainer.seconds_between_checkpoints = trainer.seconds_between_progress = -1
+trainer.num_iterations_per_epoch = 10
 trainer.train_step({'data': torch.randn(2, 3, 40, 56), 'target': [torch.randint(0, 2, (2, 1, 40, 56))] * 3})
 other = make()
 other.load_checkpoint(os.path.join(trainer.output_folder, 'checkpoint_latest.pth'))
@@ -298,5 +299,5 @@ print('EPOCH', trainer.current_epoch, other.current_epoch, same, other.logger.ge
 """
     result = subprocess.run([sys.executable, "-c", code], env=nnunet, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr
-    assert "iteration 1 of 250, loss " in result.stdout
+    assert "iteration 1 of 10, loss " in result.stdout and " left in this epoch" in result.stdout
     assert result.stdout.strip().splitlines()[-1] == "EPOCH 2 2 True [0.001, 0.001]"
