@@ -7,7 +7,7 @@ from importlib import import_module
 
 from nnunet_mamba import __version__
 
-COMMANDS = ("convert", "demo", "doctor", "import-weights", "plan", "report", "search")
+COMMANDS = ("convert", "demo", "doctor", "import-weights", "plan", "profile", "report", "search")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
