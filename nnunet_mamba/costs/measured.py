@@ -23,7 +23,10 @@ STATUS = Path("/proc/self/status")
 
 
 class Measured(NamedTuple):
-    """Medians in seconds, and peaks in bytes (None where this system does not tell) with weights and activations."""
+    """Medians in seconds, and peaks in bytes (None where this system does not tell) with weights and activations.
+
+    `parts`: seconds of one forward pass in each part of the network.
+    """
 
     device: str
     threads: int
@@ -32,6 +35,7 @@ class Measured(NamedTuple):
     forward_bytes: int | None
     step_seconds: float
     step_bytes: int | None
+    parts: dict[str, float]
 
 
 def measure(subject: Subject, device: str) -> Measured:
@@ -45,6 +49,7 @@ def measure(subject: Subject, device: str) -> Measured:
             network(image)
 
     forward_seconds, forward_bytes, runs = _run(forward, device, lambda: _weights(network))
+    parts = _parts(network, forward, device)
     steps.update()
     del network
     step = _Step(subject, device)
@@ -59,6 +64,7 @@ def measure(subject: Subject, device: str) -> Measured:
         forward_bytes,
         step_seconds,
         step_bytes,
+        parts,
     )
 
 
@@ -149,6 +155,42 @@ def _run(work: Callable[[], None], device: str, kept: Callable[[], int]) -> tupl
         _wait(device)
         times.append(time.perf_counter() - start)
     return median(times), peak, len(times)
+
+
+def part_of(name: str) -> str:
+    """encoder.0.mamba.fc -> encoder.0: a module's name up to the first number, or its first word."""
+    words = name.split(".")
+    return ".".join(words[:2]) if len(words) > 1 and words[1].isdecimal() else words[0]
+
+
+def _parts(network: nn.Module, forward: Callable[[], None], device: str) -> dict[str, float]:
+    """Seconds of one forward pass in each part: in the outermost modules that the network calls."""
+    seconds: dict[str, float] = {}
+    depth, start = 0, 0.0
+
+    def enter(*_) -> None:
+        nonlocal depth, start
+        depth += 1
+        if depth == 1:
+            _wait(device)
+            start = time.perf_counter()
+
+    def leave(name: str) -> None:
+        nonlocal depth
+        depth -= 1
+        if depth == 0:
+            _wait(device)
+            seconds[part_of(name)] = seconds.get(part_of(name), 0.0) + time.perf_counter() - start
+
+    hooks = []
+    for name, module in network.named_modules():
+        if name:
+            hooks.append(module.register_forward_pre_hook(enter))
+            hooks.append(module.register_forward_hook(lambda *_, name=name: leave(name)))
+    forward()
+    for hook in hooks:
+        hook.remove()
+    return seconds
 
 
 def _peak(work: Callable[[], None], device: str, lives_already: int) -> int | None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from nnunet_mamba import __version__, catalogue
 from nnunet_mamba.costs.arithmetic import Arithmetic
-from nnunet_mamba.costs.measured import Measured
+from nnunet_mamba.costs.measured import Measured, part_of
 from nnunet_mamba.costs.subject import Subject
 
 GIB = 2**30
@@ -51,9 +51,7 @@ def table(subject: Subject, arithmetic: Arithmetic, measured: Measured) -> str:
     lines += ["", f"  {'multiply-adds':>13} {'scan':>9} {'parameters':>10}  layer"]
     for layer in costly[:MOST_LAYERS]:
         scan = giga(layer.scan) if layer.scan else ""
-        lines.append(
-            f"  {giga(layer.multiply_adds):>13} {scan:>9} {layer.parameters:>10}  {layer.name} ({layer.kind})"
-        )
+        lines.append(f"  {giga(layer.multiply_adds):>13} {scan:>9} {layer.parameters:>10}  {layer.name} ({layer.kind})")
     if len(costly) > MOST_LAYERS:
         rest = costly[MOST_LAYERS:]
         lines.append(
@@ -98,45 +96,45 @@ def _memory(number: int | None) -> str:
 
 
 def draw(subject: Subject, arithmetic: Arithmetic, measured: Measured, file: Path) -> None:
-    """A picture: arithmetic of each part with the scan apart, and time of the forward and of the step."""
+    """A picture: arithmetic and time of each part, the scan apart; below, the time of a forward and of a step."""
     from matplotlib.figure import Figure
 
-    parts: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0])
+    shares: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0])
     for layer in arithmetic.layers:
-        share = parts[_part(layer.name)]
-        share[0] += (layer.multiply_adds - (layer.multiply_adds if layer.keeps_size else 0)) / 1e9
-        share[1] += (layer.multiply_adds if layer.keeps_size else 0) / 1e9
+        share = shares[part_of(layer.name)]
+        share[1 if layer.keeps_size else 0] += layer.multiply_adds / 1e9
         share[2] += layer.scan / 1e9
-    names = [name for name, share in parts.items() if sum(share) > 0]
-    figure = Figure(figsize=(9, 2.4 + 0.32 * len(names)), layout="constrained")
-    above, below = figure.subplots(2, height_ratios=(max(2, len(names)), 2.2))
-    left = [0.0] * len(names)
+    names = [name for name, share in shares.items() if sum(share) > 0 or name in measured.parts]
+    figure = Figure(figsize=(11, 2.6 + 0.3 * len(names)), layout="constrained")
+    grid = figure.add_gridspec(2, 2, width_ratios=(3, 2), height_ratios=(max(2, len(names)), 2.2))
+    work, times, below = (figure.add_subplot(cell) for cell in (grid[0, 0], grid[0, 1], grid[1, :]))
     kinds = (
         ("convolutions and products", "#4477aa", ""),
         ("convolutions that keep the size: left out by fvcore if padding='same'", "#ccbb44", ".."),
         ("scan", "#aa3377", "//"),
     )
+    left = [0.0] * len(names)
     for i, (kind, colour, hatch) in enumerate(kinds):
-        widths = [parts[name][i] for name in names]
-        above.barh(names, widths, left=left, label=kind, color=colour, hatch=hatch, edgecolor="white")
+        widths = [shares[name][i] for name in names]
+        work.barh(names, widths, left=left, label=kind, color=colour, hatch=hatch, edgecolor="white")
         left = [a + b for a, b in zip(left, widths)]
-    above.invert_yaxis()
     patch = " x ".join(map(str, subject.patch))
     total = giga(arithmetic.multiply_adds + arithmetic.scan)
-    above.set(xlabel="multiply-adds, G", title=f"{subject.name}, {subject.in_channels} x {patch}: {total}")
-    passes = [f"training step, batch {subject.batch}", "forward, one patch"]
-    below.barh(passes, [measured.step_seconds, measured.forward_seconds], color="#4477aa")
-    for y, (seconds, size) in enumerate(
-        ((measured.step_seconds, measured.step_bytes), (measured.forward_seconds, measured.forward_bytes))
-    ):
-        text = f" {seconds:.3f} s" + (f", {size / GIB:.2f} GiB" if size else "")
-        below.text(seconds, y, text, va="center")
-    below.set(xlabel=f"seconds on {measured.device}", xlim=(0, 1.35 * max(measured.step_seconds, 1e-9)))
-    figure.legend(*above.get_legend_handles_labels(), loc="outside lower center", fontsize="small")
+    work.set(
+        xlabel="multiply-adds, G", title=f"{subject.name}, {subject.in_channels} x {patch}: {total}", xlim=(0, None)
+    )
+    times.barh(names, [measured.parts.get(name, 0.0) for name in names], color="#66aa77")
+    times.set(xlabel=f"seconds of a forward on {measured.device}", xlim=(0, None))
+    times.tick_params(labelleft=False)
+    for axes in (work, times):
+        axes.set_ylim(len(names) - 0.4, -0.6)
+    passes = (
+        (f"training step, batch {subject.batch}", measured.step_seconds, measured.step_bytes),
+        ("forward, one patch", measured.forward_seconds, measured.forward_bytes),
+    )
+    below.barh([name for name, *_ in passes], [seconds for _, seconds, _ in passes], color="#66aa77")
+    for y, (_, seconds, size) in enumerate(passes):
+        below.text(seconds, y, f" {seconds:.3f} s" + (f", {size / GIB:.2f} GiB" if size else ""), va="center")
+    below.set(xlabel=f"seconds on {measured.device}", xlim=(0, 1.3 * max(measured.step_seconds, 1e-9)))
+    figure.legend(*work.get_legend_handles_labels(), loc="outside lower center", fontsize="small")
     figure.savefig(file, dpi=120, format="png")
-
-
-def _part(name: str) -> str:
-    """encoder.0.mamba.fc -> encoder.0: the name up to the first number, or its first word."""
-    words = name.split(".")
-    return ".".join(words[:2]) if len(words) > 1 and words[1].isdecimal() else words[0]

@@ -111,9 +111,7 @@ def _of_plans(trainer: str, configuration: str, plans_file: Path, description_fi
     plans = PlansManager(json.loads(plans_file.read_text(encoding="utf-8")))
     description = json.loads(description_file.read_text(encoding="utf-8"))
     if configuration not in plans.available_configurations:
-        raise ValueError(
-            f"-c {configuration}: {plans_file.name} has {', '.join(plans.available_configurations)}"
-        )
+        raise ValueError(f"-c {configuration}: {plans_file.name} has {', '.join(plans.available_configurations)}")
     manager = plans.get_configuration(configuration)
     labels = plans.get_label_manager(description)
     return Subject(

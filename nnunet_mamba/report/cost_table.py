@@ -32,9 +32,9 @@ def _counted(model: Path) -> dict[str, str]:
     device = profile.get("measured", {}).get("device", "")
     return {
         "patch": f"{profile['channels']} x " + " x ".join(map(str, profile["patch"])),
-        "parameters": f"{profile['parameters'] / 1e6:.2f} M",
-        "without_scan": f"{without / 1e9:.2f} G",
-        "with_scan": f"{(without + scan) / 1e9:.2f} G" if scan else "no scan",
+        "parameters": f"{profile['parameters'] / 1e6:.4g} M",
+        "without_scan": f"{without / 1e9:.3g} G",
+        "with_scan": f"{(without + scan) / 1e9:.3g} G" if scan else "no scan",
         "memory": f"{step / GIB:.2f} GiB, batch {profile['batch']}, {device}" if step else UNKNOWN,
     }
 

@@ -103,14 +103,15 @@ def distances(
     Shape:
         truth, prediction, ignored: bool, the same (H, W) or (D, H, W). spacing: a number per axis.
     """
+    seen = (truth, prediction) if ignored is None else (truth & ~ignored, prediction & ~ignored)
+    in_truth, in_prediction = (bool(mask.any()) for mask in seen)
+    if not in_truth and not in_prediction:
+        return {metric.key: NAN for metric in DISTANCES}
+    if not in_truth or not in_prediction:
+        diagonal = math.hypot(*(length * size for length, size in zip(spacing, truth.shape, strict=True)))
+        return {"hd95": diagonal, "assd": diagonal, "nsd": 0.0}
     if ignored is not None:
         truth = np.where(ignored, prediction, truth)  # whatever was predicted there is taken to be right
-    counted = ignored is None or not ignored.all()
-    if not counted or not (truth.any() or prediction.any()):
-        return {metric.key: NAN for metric in DISTANCES}
-    diagonal = math.hypot(*(length * size for length, size in zip(spacing, truth.shape, strict=True)))
-    if not truth.any() or not prediction.any():
-        return {"hd95": diagonal, "assd": diagonal, "nsd": 0.0}
     there, back = _boundary_distances(truth, prediction, ignored, spacing)
     both = np.concatenate([there, back])
     if not len(there) or not len(back):  # one boundary lies where it is ignored
@@ -143,7 +144,12 @@ def _boundary_distances(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a boundary that lies where it is ignored
         _, found, _ = get_edge_surface_distance(
-            prediction, truth, spacing=list(spacing), symmetric=True, mask=mask, warn_empty=False
+            prediction,
+            truth,
+            spacing=[float(length) for length in spacing],
+            symmetric=True,
+            mask=mask,
+            warn_empty=False,
         )
     there, back = (x.numpy() for x in found)
     return there[np.isfinite(there)], back[np.isfinite(back)]

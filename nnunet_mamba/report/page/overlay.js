@@ -3,7 +3,7 @@
 const TRUTH = "#0050dc";
 const PREDICTION = "#fff01e";
 const IGNORED = 255;
-const DASH = 7; // pixels of the canvas
+const DASH = 9; // pixels of the canvas
 
 async function inflate(text) {
   const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
@@ -81,7 +81,7 @@ async function drawOverlay(canvas, row, pixels) {
     masks.ignored.forEach((is, i) => is && context.fillRect((i % width) * scale, Math.floor(i / width) * scale, scale, scale));
   }
   if (state.errors) fillErrors(context, masks, width, height, scale);
-  const thickness = Math.max(1.5, (2.5 * canvas.width) / Math.max(pixels, 1) / (pixels < 300 ? 1.3 : 1));
+  const thickness = (2.4 * canvas.width) / pixels / (pixels < 300 ? 1.4 : 1);
   if (state.truth) stroke(context, outline(masks.truth, width, height, scale, false), TRUTH, "rgb(255 255 255 / 0.6)", thickness);
   if (state.prediction) {
     stroke(context, outline(masks.prediction, width, height, scale, true), PREDICTION, "rgb(0 0 0 / 0.75)", thickness);

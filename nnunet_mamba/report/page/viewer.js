@@ -21,8 +21,9 @@ function showViewed() {
   const group = data.groups[row.case] ? ` Group ${data.groups[row.case]}.` : "";
   const position = slice.of > 1 ? ` Slice ${slice.position + 1} of ${slice.of}, the one with the largest error.` : "";
   byId("viewer-about").textContent = `${viewed.index + 1} of ${viewed.rows.length}.${position}${group}`;
-  byId("viewer-previous").disabled = viewed.index === 0;
-  byId("viewer-next").disabled = viewed.index === viewed.rows.length - 1;
+  // not `disabled`: a disabled button that has the focus swallows the keys
+  byId("viewer-previous").setAttribute("aria-disabled", viewed.index === 0);
+  byId("viewer-next").setAttribute("aria-disabled", viewed.index === viewed.rows.length - 1);
   showOthers(row);
   showNumbers(row);
 }
