@@ -110,4 +110,6 @@ def keeps_size(module: nn.Module) -> bool:
     if not isinstance(module, nn.Conv2d | nn.Conv3d) or max(module.kernel_size) == 1 or max(module.stride) > 1:
         return False
     sides = zip(module.padding, module.dilation, module.kernel_size)
-    return module.padding == "same" or all(2 * p == d * (k - 1) for p, d, k in sides if not isinstance(p, str))
+    if isinstance(module.padding, str):
+        return module.padding == "same"
+    return all(2 * p == d * (k - 1) for p, d, k in sides)

@@ -40,7 +40,24 @@ class Measured(NamedTuple):
 
 def measure(subject: Subject, device: str) -> Measured:
     """Run the network as it predicts and as it is trained, with noise."""
-    steps = tqdm(total=2, desc="measuring ", unit="pass")
+    with tqdm(total=2, desc="measuring ", unit="pass") as passes:
+        forward, parts = _forward(subject, device)
+        passes.update()
+        step = _Step(subject, device)
+        trained = _run(step, device, step.kept)
+        passes.update()
+    runs = min(forward.runs, trained.runs)
+    threads = torch.get_num_threads()
+    return Measured(device, threads, runs, forward.seconds, forward.peak, trained.seconds, trained.peak, parts)
+
+
+class _Run(NamedTuple):
+    seconds: float
+    peak: int | None
+    runs: int
+
+
+def _forward(subject: Subject, device: str) -> tuple[_Run, dict[str, float]]:
     network = subject.build(training=False).eval().to(device)
     image = torch.randn(1, subject.in_channels, *subject.patch, device=device)
 
@@ -48,28 +65,12 @@ def measure(subject: Subject, device: str) -> Measured:
         with torch.inference_mode(), _autocast(device):
             network(image)
 
-    forward_seconds, forward_bytes, runs = _run(forward, device, lambda: _weights(network))
-    parts = _parts(network, forward, device)
-    steps.update()
-    del network
-    step = _Step(subject, device)
-    step_seconds, step_bytes, step_runs = _run(step, device, step.kept)
-    steps.update()
-    steps.close()
-    return Measured(
-        device,
-        torch.get_num_threads(),
-        min(runs, step_runs),
-        forward_seconds,
-        forward_bytes,
-        step_seconds,
-        step_bytes,
-        parts,
-    )
+    run = _run(forward, device, lambda: _weights(network))
+    return run, _parts(network, forward, device)
 
 
 class _Step:
-    """Training steps: forward, loss, backward, clipped gradients, optimiser; in mixed precision on CUDA, as in nnU-Net."""
+    """Training steps: forward, loss, backward, clipped gradients, optimiser; on CUDA in mixed precision."""
 
     def __init__(self, subject: Subject, device: str):
         self.device = device
@@ -143,8 +144,8 @@ def _bytes(tensors: Iterable[torch.Tensor]) -> int:
     return sum(x.numel() * x.element_size() for x in tensors)
 
 
-def _run(work: Callable[[], None], device: str, kept: Callable[[], int]) -> tuple[float, int | None, int]:
-    """Median seconds, peak bytes, and the number of runs, after one to warm up. `kept`: bytes that live between runs."""
+def _run(work: Callable[[], None], device: str, kept: Callable[[], int]) -> _Run:
+    """Median seconds, peak and number of runs, after one to warm up. `kept`: bytes that live between runs."""
     work()
     _wait(device)
     peak = _peak(work, device, kept())
@@ -154,7 +155,7 @@ def _run(work: Callable[[], None], device: str, kept: Callable[[], int]) -> tupl
         work()
         _wait(device)
         times.append(time.perf_counter() - start)
-    return median(times), peak, len(times)
+    return _Run(median(times), peak, len(times))
 
 
 def part_of(name: str) -> str:

@@ -67,7 +67,7 @@ def _published(subject: Subject, arithmetic: Arithmetic) -> list[str]:
     lines = [
         "  In the literature these figures often come from fvcore. It does not know aten::_convolution_mode and leaves",
         "  out every convolution that is written with padding='same'. Convolutions of this network that keep the size",
-        f"  are {giga(same)} of the multiply-adds above: left out, {giga(arithmetic.multiply_adds - same)} would remain.",
+        f"  are {giga(same)} of the multiply-adds above; {giga(arithmetic.multiply_adds - same)} would remain.",
     ]
     entry = next((entry for entry in catalogue.NETWORKS if entry.trainer == _plain(subject.name)), None)
     if entry is not None and entry.by_fvcore and entry.by_torch:

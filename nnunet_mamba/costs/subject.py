@@ -64,8 +64,8 @@ def subject_of_patch(trainer: str, patch: Sequence[int], channels: int, classes:
 
     if min(*patch, channels, classes, batch) < 1 or len(patch) not in (2, 3):
         raise ValueError(
-            f"got patch {' '.join(map(str, patch))}, {channels} channels, {classes} classes, batch {batch}; wanted 2 or 3 "
-            "axes, and each 1 or more"
+            f"got patch {' '.join(map(str, patch))}, {channels} channels, {classes} classes, batch {batch}; "
+            "wanted 2 or 3 axes, and each 1 or more"
         )
     # nnU-Net rebuilds plans without an "architecture" from an old format
     configuration = ConfigurationManager({"patch_size": list(patch), "architecture": {}})

@@ -90,4 +90,4 @@ def labels_of(dataset_json: Mapping) -> tuple[list[Label], int | None, frozenset
 
 
 def _values(value: int | Sequence[int]) -> tuple[int, ...]:
-    return tuple(int(v) for v in value) if isinstance(value, list | tuple) else (int(value),)
+    return (value,) if isinstance(value, int) else tuple(value)

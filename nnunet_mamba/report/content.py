@@ -14,13 +14,14 @@ from nnunet_mamba.report.training_logs import Curves, read_curves
 
 NO_VALUE = "–"
 EMPTY = (
-    "Truth and prediction both empty: no number has a value, the case is left out of means and tests, and counted under "
-    "its table. Only one of them empty: overlap and NSD are 0, HD95 and ASSD the diagonal of the image, the largest "
+    "Truth and prediction both empty: no number has a value, the case is left out of means and tests, and counted "
+    "under its table. Only one of them empty: overlap and NSD are 0, HD95 and ASSD the diagonal of the image, "
+    "the largest "
     "distance that there can be."
 )
 IGNORE = (
-    "Pixels of the ignore label do not count. For the distances, whatever was predicted there is taken to be right, and "
-    "boundaries inside are left out."
+    "Pixels of the ignore label do not count. For the distances, whatever was predicted there is taken to be right, "
+    "and boundaries inside are left out."
 )
 
 
@@ -80,8 +81,8 @@ def number(value: float, digits: int, sign: bool = False) -> str:
 def metric_content(metrics: Sequence[Metric], unit: str, tolerance: float, monai: str) -> list[dict[str, Any]]:
     """Headings and meanings."""
     tools = {metric.key: f"MONAI {monai}, between centres of boundary pixels." for metric in metrics}
-    tools |= {key: "As nnU-Net computes it." for key in ("dice", "iou")}
-    tools |= {key: "Of the same counts of pixels." for key in ("precision", "recall")}
+    tools |= dict.fromkeys(("dice", "iou"), "As nnU-Net computes it.")
+    tools |= dict.fromkeys(("precision", "recall"), "Of the same counts of pixels.")
     tools["soft_dice"] = "Without a threshold, as some papers give it; sums over all pixels of the case."
     return [
         {
@@ -99,8 +100,9 @@ def statistics_words(comparison: Comparison) -> str:
     import scipy
 
     words = (
-        f"SciPy {scipy.__version__}. SD: of the sample (n - 1). Interval: percentile bootstrap of the mean, {RESAMPLES} "
-        "resamples of the cases, fixed seed. A case that was predicted in several folds counts once, with its mean. "
+        f"SciPy {scipy.__version__}. SD: of the sample (n - 1). Interval: percentile bootstrap of the mean, "
+        f"{RESAMPLES} resamples of the cases, fixed seed. A case that was predicted in several folds counts "
+        f"once, with its mean. "
         "Mean of the classes: of a case, over the classes that have a value in it."
     )
     if len(comparison.trainers) > 1:

@@ -216,8 +216,8 @@ class _Probabilities:
         self.regions = regions
         if self.values.shape != (wanted, *truth.values.shape):
             raise ValueError(
-                f"{file.name}: has the shape {self.values.shape}, wanted {(wanted, *truth.values.shape)}: a channel per "
-                f"{'region' if regions else 'label with background'}"
+                f"{file.name}: has the shape {self.values.shape}, wanted {(wanted, *truth.values.shape)}: "
+                f"a channel per {'region' if regions else 'label with background'}"
             )
 
     def of(self, index: int, label: Label) -> np.ndarray:

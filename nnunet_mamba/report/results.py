@@ -103,8 +103,7 @@ class Table:
 def tables(comparison: Comparison, rows: Sequence[Row], metrics: Sequence[Metric]) -> list[Table]:
     """A table per class, before them one of the mean over classes if there are several."""
     labels: list[int | None] = list(range(len(comparison.labels)))
-    made = [_table(comparison, rows, metrics, label) for label in ([None, *labels] if len(labels) > 1 else labels)]
-    return made
+    return [_table(comparison, rows, metrics, label) for label in ([None, *labels] if len(labels) > 1 else labels)]
 
 
 def _table(comparison: Comparison, rows: Sequence[Row], metrics: Sequence[Metric], label: int | None) -> Table:

@@ -114,8 +114,8 @@ def write_report(comparison: Comparison, output: Path, options: Options) -> Writ
         "ignore": content.IGNORE if comparison.ignore is not None else "",
         "statistics_words": about["statistics"],
         "nnunet_words": _nnunet_words(agreed, len(differing)),
-        "picture_words": f"At most {settings.side} pixels wide or high; outlines are drawn at that size, all numbers are "
-        "of the full size. Of a volume, the slice with the largest error is shown, across the coarsest axis.",
+        "picture_words": f"At most {settings.side} pixels wide or high; outlines are drawn at that size, all numbers "
+        "are of the full size. Of a volume, the slice with the largest error is shown, across the coarsest axis.",
         "accuracy": content.exactness_content(settings.distances),
         "command": options.command,
         "versions": _versions(),

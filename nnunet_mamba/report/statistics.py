@@ -12,9 +12,9 @@ SEED = 0
 
 
 class Summary(NamedTuple):
-    """Of `count` cases: mean, sample standard deviation, and the bootstrap interval of the mean. NaN: not defined."""
+    """Of so many `cases`: mean, sample standard deviation, and the bootstrap interval of the mean. NaN: not defined."""
 
-    count: int
+    cases: int
     mean: float
     sd: float
     low: float

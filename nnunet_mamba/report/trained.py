@@ -28,7 +28,8 @@ def compare_trained(
         if not any(model.glob("fold_*/validation")):
             there = sorted(folder.name for folder in results.iterdir() if any(folder.glob("fold_*/validation")))
             raise ValueError(
-                f"{model}: no fold_*/validation there, wanted a finished training; there are: {', '.join(there) or 'none'}"
+                f"{model}: no fold_*/validation there, wanted a finished training; "
+                f"there are: {', '.join(there) or 'none'}"
             )
     names = [name.partition("__")[0] for name in trainers]
     names = names if len(set(names)) == len(names) else list(trainers)
@@ -55,10 +56,9 @@ def compare_trained(
                     found[case].append(PredictionFile(index, fold, files[case]))
                 else:
                     problems.append(Problem(name, fold, case, "no prediction in the fold's validation folder"))
-            for case in sorted(set(files) - set(of_fold)):
-                problems.append(
-                    Problem(name, fold, case, f"{files[case].name}: not a validation case of this fold, not evaluated")
-                )
+            others = sorted(set(files) - set(of_fold))
+            reason = "not a validation case of this fold, not evaluated"
+            problems += [Problem(name, fold, case, f"{files[case].name}: {reason}") for case in others]
         expected.append(wanted)
     labels, ignore, known = labels_of(json.loads((models[0] / "dataset.json").read_text(encoding="utf-8")))
     images = images_in(raw / "imagesTr") if (raw / "imagesTr").is_dir() else {}

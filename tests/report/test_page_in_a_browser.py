@@ -1,4 +1,4 @@
-"""The page in headless Chromium: sort, filter, overlays, keyboard, accessibility; no error, and no request leaves it."""
+"""The page in headless Chromium: sort, filter, overlays, keyboard, accessibility; no error, no request."""
 
 import json
 import shutil
@@ -73,7 +73,7 @@ def ask(browser, script):
 def choose(browser, field, value):
     browser.execute_script(
         "const field = document.getElementById(arguments[0]); field.value = arguments[1];"
-        "field.dispatchEvent(new Event('input', {bubbles: true})); field.dispatchEvent(new Event('change', {bubbles: true}))",
+        "for (const kind of ['input', 'change']) field.dispatchEvent(new Event(kind, {bubbles: true}))",
         field,
         value,
     )

@@ -19,10 +19,8 @@ pytest.importorskip("monai")
 def report(folders, output, *options):
     """Exit status of `nnunet_mamba report` on folders."""
     tools = [folder for name, folder in folders.items() if name not in ("gt", "images")]
-    return main(
-        ["report", "--pred", *map(str, tools), "--gt", str(folders["gt"]), "--images", str(folders["images"])]
-        + ["-o", str(output), "-np", "1", *map(str, options)]
-    )
+    where = ["--gt", folders["gt"], "--images", folders["images"], "-o", output]
+    return main([str(each) for each in ("report", "--pred", *tools, *where, "-np", 1, *options)])
 
 
 def rows(output):
@@ -254,7 +252,7 @@ def test_cross_validation(home):
     assert {row["case"]: row["group"] for row in found}["case3"] == "patient 1"
     folds = summary(home / "out")["results"]["disc"]["BTrainer"]["folds"]
     of_fold = [float(row["dice"]) for row in found if row["trainer"] == "BTrainer" and row["fold"] == "1"]
-    assert folds["1"]["dice"]["count"] == 3 and folds["1"]["dice"]["mean"] == pytest.approx(np.mean(of_fold))
+    assert folds["1"]["dice"]["cases"] == 3 and folds["1"]["dice"]["mean"] == pytest.approx(np.mean(of_fold))
     text = Page(home / "out/index.html").text
     assert "3 groups are split between folds: patient 0, patient 1, patient 2" in text
     assert "1 epochs, highest pseudo Dice 0.750 in epoch 0" in text and "conversion_report.json" in text
@@ -284,7 +282,7 @@ def test_what_is_missing_in_a_cross_validation(home, capsys):
     assert of_trainers(home, "ATrainer", "BTrainer") == 1
     assert "BTrainer fold 0, case2: no prediction" in capsys.readouterr().err
     of_b = summary(home / "out")["results"]["disc"]["BTrainer"]["metrics"]["dice"]
-    assert of_b["count"] == 5 and of_b["against_first"]["pairs"] == 5
+    assert of_b["cases"] == 5 and of_b["against_first"]["pairs"] == 5
     assert of_trainers(home, "CTrainer") == 1
     message = capsys.readouterr().err
     assert "CTrainer__nnUNetPlans__2d: no fold_*/validation" in message and "there are: ATrainer__" in message
