@@ -8,7 +8,6 @@ import base64
 import hashlib
 import json
 import math
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,8 @@ from nnunet_mamba.report.written import without_nan
 
 FILES = Path(__file__).parent / "page"
 SCRIPTS = ("core", "overlay", "cards", "distributions", "failures", "gallery", "viewer", "start")
+FOLDER = "index_files"
+BYTES_OF_ROW = 600  # of a row without its pictures, about
 LARGEST = 60e6  # bytes of a page with all pictures in it
 DIGITS = 6
 
@@ -43,12 +44,13 @@ def write_page(
     """
     size = sum(len(made["image"]) + len(made["truth"]) for made in results.slices)
     size += sum(len(row.mask) for row in results.rows)
-    folder = "index_files" if size + 600 * len(results.rows) > LARGEST else ""
-    shutil.rmtree(output / "index_files", ignore_errors=True)
+    folder = FOLDER if size + BYTES_OF_ROW * len(results.rows) > LARGEST else ""
+    fresh = output / f"{FOLDER}.unfinished"
+    _remove_pictures(fresh)
     if folder:
-        (output / folder).mkdir()
+        fresh.mkdir()
         for index, made in enumerate(results.slices):
-            (output / folder / f"{index:06d}.jpg").write_bytes(base64.b64decode(made["image"]))
+            (fresh / f"{index:06d}.jpg").write_bytes(base64.b64decode(made["image"]))
     data = _data(comparison, results, metrics, numbers, unit, folder)
     style = (FILES / "page.css").read_text(encoding="utf-8")
     script = "\n".join((FILES / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
@@ -62,7 +64,19 @@ def write_page(
             ),
             encoding="utf-8",
         )
+        _remove_pictures(output / FOLDER)  # of an earlier report
+        if folder:
+            fresh.rename(output / FOLDER)
     return folder
+
+
+def _remove_pictures(folder: Path) -> None:
+    """Remove a report's pictures, and the folder unless it holds something else."""
+    if folder.is_dir():
+        for picture in folder.glob("[0-9]*.jpg"):
+            picture.unlink()
+        if not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def _template():

@@ -66,13 +66,17 @@ def test_convolutions_that_keep_the_size(layer, expected):
     assert keeps_size(layer) is expected
 
 
-@pytest.mark.parametrize("key", ["da_mambanet", "dermomamba"])
-def test_our_networks(key):
+@pytest.mark.parametrize(
+    ("key", "multiply_adds_in_readme", "scan_in_readme"), [("da_mambanet", 3.92, 0.80), ("dermomamba", 3.78, 0.61)]
+)
+def test_our_networks(key, multiply_adds_in_readme, scan_in_readme):
     """The catalogue's figure is of convolutions and linear layers; the products inside the scan's projections add."""
     entry = catalogue.network(key)
     subject = subject_of_patch(entry.trainer, (192, 256), channels=3, classes=1, batch=1)
     counted = count(subject)
     assert counted.parameters == entry.parameters
+    figures = round(counted.multiply_adds / 1e9, 2), round(counted.scan / 1e9, 2)
+    assert figures == (multiply_adds_in_readme, scan_in_readme)
     assert entry.multiply_adds == multiply_adds(subject.build(training=False), 1, 3, 192, 256)
     assert 0 < counted.multiply_adds - entry.multiply_adds < 0.2 * entry.multiply_adds
     assert counted.multiply_adds == pytest.approx(entry.by_torch, rel=0.05)

@@ -30,7 +30,9 @@ def test_of_a_patch(tmp_path, capsys):
     assert 0 < measured["forward_seconds"] < measured["step_seconds"]
     assert {part.split(".")[0] for part in measured["parts"]} >= {"encoder", "decoder"}
     if measured["step_bytes"] is not None:  # weights, gradients and two moments of float32 live at the peak
-        assert measured["step_bytes"] > 16 * written["parameters"] > measured["forward_bytes"] > 4 * written["parameters"]
+        assert (
+            measured["step_bytes"] > 16 * written["parameters"] > measured["forward_bytes"] > 4 * written["parameters"]
+        )
     for words in ("without the scan", "in the scan", "padding='same'", "0.966 G in the authors' code", "3.78 G"):
         assert words in printed
     assert len(np.unique(np.asarray(Image.open(tmp_path / "profile.png").convert("RGB")).reshape(-1, 3), axis=0)) > 10

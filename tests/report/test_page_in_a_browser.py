@@ -206,7 +206,6 @@ def test_no_request_leaves_the_page(browser, reports, kind):
     browser.get_log("performance")
     browser.get_log("browser")
     browser.get(reports[kind].as_uri())
-    browser.execute_script("document.getElementById('failures').scrollIntoView()")
     settled(browser, "document.querySelector('#failures-cases img').naturalWidth > 0")
     browser.execute_script("fetch('https://example.org/').catch(() => { document.body.dataset.refused = 'yes' })")
     settled(browser, "document.body.dataset.refused === 'yes'")

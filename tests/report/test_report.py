@@ -121,6 +121,24 @@ def test_nothing_can_be_fetched_and_no_name_is_html(made):
     assert "<script>alert" not in (output / "index.html").read_text(encoding="utf-8")
 
 
+def test_empty_masks_are_counted(tmp_path):
+    """Of five cases two have no truth, one no prediction, one neither: means are over four, the page counts them."""
+    folders = write_folders(tmp_path / "data", ("tool",), ("both", "none", "no truth", "no truth 2", "no prediction"))
+    for folder, cases in (("gt", ("none", "no truth", "no truth 2")), ("tool", ("none", "no prediction"))):
+        for case in cases:
+            save(folders[folder] / f"{case}.png", np.zeros((48, 64)))
+    assert report(folders, tmp_path / "out") == 0
+    of_tool = summary(tmp_path / "out")["results"]["label 1"]["tool"]
+    assert of_tool["empty"] == {"both": 1, "only_prediction": 1, "only_truth": 2}
+    assert of_tool["metrics"]["dice"]["cases"] == 4
+    assert of_tool["metrics"]["dice"]["mean"] == pytest.approx(1 / 4)
+    assert of_tool["metrics"]["hd95"]["mean"] == pytest.approx(3 * np.hypot(48, 64) / 4)
+    words = (
+        "1 with truth and prediction empty (left out), 1 with only the prediction empty, 2 with only the truth empty"
+    )
+    assert words in Page(tmp_path / "out/index.html").text
+
+
 def test_what_was_kept_is_removed(made):
     _, output = made
     assert sorted(path.name for path in output.iterdir()) == ["index.html", "metrics.csv", "summary.json"]
@@ -149,7 +167,7 @@ def test_bad_predictions_are_listed_and_the_rest_is_measured(tmp_path, capsys):
     }.items():
         assert words in problems[case] and words in page and words in printed.err
     assert [row["case"] for row in rows(tmp_path / "out")] == ["good"]
-    assert "of 6" in page
+    assert "of 6" in page and "No mask is empty" in page
 
 
 def test_nothing_to_measure_writes_nothing(tmp_path, capsys):

@@ -10,7 +10,7 @@ parts.push(function failures() {
   if (rows.length > 2 * PER_KIND) kinds.splice(1, 0, ["Median", rows.slice(middle, middle + PER_KIND)]);
   const made = kinds.flatMap(([kind, some]) => {
     const cards = element("div", { class: "cards" });
-    cards.append(...some.map((row) => card(row, rows)));
+    cards.append(...some.map((row) => card(row, rows, true)));
     return [element("h3", {}, kind), cards];
   });
   byId("failures-cases").replaceChildren(...(rows.length ? made : [element("p", {}, "No case has a value.")]));
@@ -18,5 +18,3 @@ parts.push(function failures() {
 
 options(byId("failures-trainer"), data.trainers.map((name, index) => [index, name]));
 byId("failures-trainer").addEventListener("change", redraw);
-// what is printed must be loaded, wherever the page is scrolled to
-window.addEventListener("beforeprint", () => byId("failures-cases").querySelectorAll(".card").forEach((made) => shown.get(made).show(true)));

@@ -92,7 +92,7 @@ async function drawOverlay(canvas, row, pixels) {
 function picture(row, pixels, fit) {
   const slice = data.slices[row.slice];
   const frame = element("span", { class: "frame" });
-  const image = element("img", { alt: "", decoding: "async", loading: "lazy", width: slice.width, height: slice.height });
+  const image = element("img", { alt: "", decoding: "async", width: slice.width, height: slice.height });
   const canvas = element("canvas", { width: 1, height: 1, "aria-hidden": "true" });
   frame.append(image, canvas);
   const shape = slice.width / slice.height;
