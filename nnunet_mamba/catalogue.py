@@ -27,6 +27,7 @@ class Entry:
         trainer_file, network_file: their modules in nnunet_mamba.trainers and nnunet_mamba.networks.
         network: the network's class.
         parameters, multiply_adds: for one class and an image of 3x192x256.
+        by_fvcore, by_torch: multiply-adds of the authors' own code for that image, as fvcore and torch count them.
         sizes: what plans may set, each an argument of the network, with the help for its option.
         sizes_entry: the entry of a plans' configuration that holds these sizes.
         finds: the trainer that takes what `nnunet_mamba search` finds with this one.
@@ -43,6 +44,8 @@ class Entry:
     loss_class: str = ""
     parameters: int | None = None
     multiply_adds: int | None = None
+    by_fvcore: float | None = None
+    by_torch: float | None = None
     sizes: Mapping[str, str] = field(default_factory=dict)
     sizes_entry: str = ""
     finds: str = ""
@@ -65,6 +68,8 @@ NETWORKS = (
         network_file="da_mambanet",
         parameters=5_834_124,
         multiply_adds=3_499_392_384,
+        by_fvcore=1.712e9,
+        by_torch=4.10e9,
     ),
     Entry(
         "DermoMambaTrainer",
@@ -77,6 +82,8 @@ NETWORKS = (
         network_file="dermomamba",
         parameters=4_953_425,
         multiply_adds=3_468_493_952,
+        by_fvcore=0.966e9,
+        by_torch=3.78e9,
     ),
     Entry(
         "SliceMambaTrainer",

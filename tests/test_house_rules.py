@@ -23,9 +23,11 @@ MAY_IMPORT = {
     "search": {"networks"},
     "trainers": {"networks", "losses", "search"},
     "planning": {"trainers"},
+    "costs": {"blocks", "ops", "trainers"},
+    "report": {"dataset_conversion", "costs"},
     "demo": {"evaluation", "dataset_conversion"},
     "ext": {"trainers"},
-    "cli": {"ops", "networks", "evaluation", "dataset_conversion", "demo", "planning", "search"},
+    "cli": {"ops", "networks", "evaluation", "dataset_conversion", "demo", "planning", "search", "report", "costs"},
 }
 WITHOUT_NNUNET = ("ops", "blocks", "networks", "losses")
 

@@ -1,4 +1,4 @@
-"""RobustTrainer: nnU-Net's trainer, but no training is lost to one bad image, a full disk, a second start or a signal."""
+"""RobustTrainer: nnU-Net's trainer, but no training is lost to a bad image, a full disk, a second start or a signal."""
 
 from nnunet_mamba.trainers.best_epoch import BestEpoch
 from nnunet_mamba.trainers.class_attributes import ClassAttributes

@@ -28,10 +28,7 @@ def read_nifti(path: Path, or_slice: bool = False) -> sitk.Image:
         ValueError: truncated or unreadable file, or another number of axes or channels.
     """
     try:
-        if path.suffix == ".gz":  # SimpleITK silently fills the missing part of a truncated file with zeros
-            with gzip.open(path) as packed:
-                while packed.read(2**24):
-                    pass
+        check_gzip(path)
         volume = sitk.ReadImage(str(path))
     except (RuntimeError, OSError, EOFError, zlib.error) as error:
         reason = str(error).strip().splitlines()[-1]
@@ -41,6 +38,18 @@ def read_nifti(path: Path, or_slice: bool = False) -> sitk.Image:
     if volume.GetDimension() != 3 or volume.GetNumberOfComponentsPerPixel() != 1:
         raise ValueError(f"{path}: expected a volume of one channel, got {volume.GetDimension()} axes")
     return volume
+
+
+def check_gzip(path: Path) -> None:
+    """Read a .gz to its end: SimpleITK silently fills the missing part of a truncated file with zeros.
+
+    Raises:
+        EOFError, OSError, zlib.error: the file is truncated or broken.
+    """
+    if path.suffix == ".gz":
+        with gzip.open(path) as packed:
+            while packed.read(2**24):
+                pass
 
 
 def fit(volume: sitk.Image, size: tuple[int, int], crop: bool, labels: bool) -> sitk.Image:

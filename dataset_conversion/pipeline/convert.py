@@ -116,6 +116,7 @@ def convert(
                 folders=folders,
                 source=measured,
                 strata={case.id: case.stratum for case in cases},
+                groups={case.id: case.group for case in cases},
                 training=written,
                 test=written_test,
                 skipped=skipped,

@@ -23,6 +23,7 @@ def make_report(
     folders: Sequence[Path],
     source: Mapping[str, CaseFacts],
     strata: Mapping[str, str],
+    groups: Mapping[str, str],
     training: Sequence[CaseFacts],
     test: Sequence[CaseFacts],
     skipped: Sequence[BadCase],
@@ -58,6 +59,7 @@ def make_report(
             {
                 "case": facts.id,
                 "part": "test" if facts.id in test_ids else "training",
+                "group": groups[facts.id],
                 "source_size": _size(source[facts.id].size),
                 "size": _size(facts.size),
                 "foreground": None if facts.foreground is None else _share(facts.foreground),

@@ -9,7 +9,7 @@ from nnunet_mamba.demo.folder import DemoFolder
 from nnunet_mamba.demo.phantom import write_phantom
 from nnunet_mamba.demo.result import draw_result
 from nnunet_mamba.demo.runner import as_typed, run_command
-from nnunet_mamba.demo.steps import TRAINED, Step, command_steps
+from nnunet_mamba.demo.steps import REPORT, TRAINED, Step, command_steps
 from nnunet_mamba.devices import best_device
 from nnunet_mamba.nnunet_folders import VARIABLES as NNUNET_VARIABLES
 
@@ -18,7 +18,7 @@ PHANTOM_SIZE = (64, 96)
 
 
 def run_demo(path: str | Path, device: str) -> None:
-    """Run the steps that are not done yet in `path`, then print the mean Dice and the path of the overlays.
+    """Run the steps that are not done yet in `path`, then print the mean Dice, and where overlays and the report are.
 
     Args:
         path: the demo's folder.
@@ -53,6 +53,7 @@ def run_demo(path: str | Path, device: str) -> None:
     dice = draw_result(folder.path, picture)
     print(f"\nmean Dice over the held-out images: {dice:.3f}")
     print(f"overlays of truth and prediction:   {picture}")
+    print(f"all numbers and every case, a page: {folder.path / REPORT / 'index.html'}")
 
 
 @contextmanager

@@ -9,6 +9,7 @@ DATASET = "Dataset501_PH2"
 RAW = f"nnUNet_raw/{DATASET}"
 TRAINED = f"nnUNet_results/{DATASET}/{TRAINER}__nnUNetPlans__2d/fold_0"
 PREDICTIONS = "pred"
+REPORT = "report"
 TEST_CASES = 8
 
 
@@ -71,5 +72,25 @@ def command_steps(device: str) -> list[Step]:
             "evaluate",
             "the predictions against the truth",
             ["nnUNetv2_evaluate_simple", f"{RAW}/labelsTs", PREDICTIONS, "-l", "1", "-np", "1"],
+        ),
+        Step(
+            "report",
+            "on one page",
+            [
+                "nnunet_mamba",
+                "report",
+                "--pred",
+                PREDICTIONS,
+                "--gt",
+                f"{RAW}/labelsTs",
+                "--images",
+                f"{RAW}/imagesTs",
+                "--names",
+                TRAINER,
+                "-o",
+                REPORT,
+                "-np",
+                "1",
+            ],
         ),
     ]

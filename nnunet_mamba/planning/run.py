@@ -57,7 +57,8 @@ def plan(
         overwrite: plans of this name may be there; they are replaced.
     Raises:
         ValueError: the network has no such sizes; or the memory is too small for the smallest patch (the message says
-            what is needed); or `name` is taken; or nnU-Net's folders are not set; or there is no such data set, or several.
+            what is needed); or `name` is taken; or nnU-Net's folders are not set; or there is no such data set, or
+            several.
         OSError: nnUNet_preprocessed cannot be written.
     """
     if sizes:

@@ -16,7 +16,7 @@ from nnunet_mamba.demo import run as demo
 from nnunet_mamba.demo.folder import MARKER, DemoFolder
 from nnunet_mamba.demo.runner import find_script, run_command
 
-NAMES = ["convert", "plan", "train", "predict", "evaluate"]
+NAMES = ["convert", "plan", "train", "predict", "evaluate", "report"]
 
 
 @pytest.fixture
@@ -71,14 +71,17 @@ def test_the_stock_commands_in_order(fake, capsys):
         "nnUNetv2_predict -d 501 -c 2d -f 0 -tr DAMambaTrainer_demo "
         f"-i {raw}/imagesTs -o pred -device cpu -npp 1 -nps 1",
         f"nnUNetv2_evaluate_simple {raw}/labelsTs pred -l 1 -np 1",
+        f"nnunet_mamba report --pred pred --gt {raw}/labelsTs --images {raw}/imagesTs "
+        "--names DAMambaTrainer_demo -o report -np 1",
     ]
     printed = capsys.readouterr().out
     for number, name in enumerate(["phantom", *NAMES], start=1):
-        assert f"[{number}/6] {name} " in printed or f"[{number}/6] {name}:" in printed
+        assert f"[{number}/7] {name} " in printed or f"[{number}/7] {name}:" in printed
     for command in fake.commands:
         assert f"\n$ {' '.join(command)}\n" in printed
     assert "0.876" in printed or "0.877" in printed
-    assert printed.splitlines()[-1].endswith(str(fake.folder / "overlay.png"))
+    assert printed.splitlines()[-2].endswith(str(fake.folder / "overlay.png"))
+    assert printed.splitlines()[-1].endswith(str(fake.folder / "report" / "index.html"))
     assert Image.open(fake.folder / "overlay.png").format == "PNG"
 
 
@@ -114,7 +117,7 @@ def test_an_interrupted_demo_resumes(fake, capsys):
     fake.statuses.clear()
     demo.run_demo(fake.folder, "cpu")
     assert [command[0] for command in fake.commands] == [
-        "nnUNetv2_train", "nnUNetv2_predict", "nnUNetv2_evaluate_simple",
+        "nnUNetv2_train", "nnUNetv2_predict", "nnUNetv2_evaluate_simple", "nnunet_mamba",
     ]  # fmt: skip
     assert fake.commands[0][-1] == "--c"
     assert capsys.readouterr().out.count("done before, reused") == 3
