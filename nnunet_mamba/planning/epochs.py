@@ -37,6 +37,6 @@ def advice(kind: str, training_images: int, batch_size: int) -> list[str]:
     return [
         f"An epoch is {BATCHES} batches: {seen} images, each of fold 0's {training_images} training images "
         f"{passes:.3g} times.",
-        f"Begin with {epochs} epochs on {on} (_{epochs}epochs after the trainer's name); {more}. "
+        f"Begin with {epochs} epochs on {on} (_{epochs}epochs after a trainer's name); {more}. "
         f"nnU-Net's default is {DEFAULT}.",
     ]

@@ -16,8 +16,8 @@ def report(network: str, budget: Budget, planned: Planned) -> str:
     entry = catalogue.network(network)
     dataset_id = dataset_number(planned.dataset)
     size = budget.kind, planned.training_cases, planned.configuration["batch_size"]
-    # the search would have to be told a trainer with another name
-    trainer = entry.trainer if entry.finds else f"{entry.trainer}_{advised_epochs(*size)}epochs"
+    epochs = f"_{advised_epochs(*size)}epochs"
+    trainer = f"{entry.trainer}{epochs}"
     height, width = planned.configuration["patch_size"]
     median = " x ".join(f"{length:g}" for length in planned.configuration["median_image_size_in_voxels"])
     on_cpu = " -device cpu" if budget.kind == RAM else ""
@@ -42,8 +42,8 @@ def report(network: str, budget: Budget, planned: Planned) -> str:
     train = f"nnUNetv2_train {dataset_id} 2d 0 -tr {trainer} {plans}{on_cpu}"
     if entry.finds:
         then = [
-            f"nnunet_mamba search -d {dataset_id} -f 0 {plans}",
-            f"nnUNetv2_train {dataset_id} 2d 0 -tr {entry.finds} {plans}{on_cpu}",
+            f"nnunet_mamba search -d {dataset_id} -f 0 {plans} -tr {trainer}",
+            f"nnUNetv2_train {dataset_id} 2d 0 -tr {entry.finds}{epochs} {plans}{on_cpu}",
         ]
     else:
         then = [f"nnUNetv2_predict -d {dataset_id} -c 2d -f 0 -tr {trainer} {plans} -i IMAGES -o PREDICTIONS{on_cpu}"]

@@ -287,6 +287,15 @@ def test_the_advice_counts_the_training_images_of_fold_0(dataset, quick, capsys)
     assert "Begin with 50 epochs on a GPU (_50epochs" in said and "-tr DermoMambaTrainer_50epochs -p" in said
 
 
+def test_the_steps_of_the_search_name_the_same_trainer(dataset, quick, capsys):
+    supernet = catalogue.network("slicemamba_supernet")
+    assert plan("--gpu-memory", 4, "-p", "mine", network=supernet.key) == 0
+    said = capsys.readouterr().out
+    assert f"nnUNetv2_train 7 2d 0 -tr {supernet.trainer}_50epochs -p mine\n" in said
+    assert f"nnunet_mamba search -d 7 -f 0 -p mine -tr {supernet.trainer}_50epochs\n" in said
+    assert f"nnUNetv2_train 7 2d 0 -tr {supernet.finds}_50epochs -p mine\n" in said
+
+
 def test_folders_must_be_set(dataset, monkeypatch, capsys):
     monkeypatch.delenv("nnUNet_raw")
     assert plan("--ram", 2) == 1
