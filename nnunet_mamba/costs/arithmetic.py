@@ -109,7 +109,7 @@ def keeps_size(module: nn.Module) -> bool:
     """Whether it is a convolution with stride 1, a kernel above 1, and padding that keeps the size."""
     if not isinstance(module, nn.Conv2d | nn.Conv3d) or max(module.kernel_size) == 1 or max(module.stride) > 1:
         return False
-    sides = zip(module.padding, module.dilation, module.kernel_size)
     if isinstance(module.padding, str):
         return module.padding == "same"
+    sides: zip[tuple[int, int, int]] = zip(module.padding, module.dilation, module.kernel_size)
     return all(2 * p == d * (k - 1) for p, d, k in sides)

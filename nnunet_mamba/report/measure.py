@@ -130,18 +130,19 @@ def _row(settings: Settings, truth: Pixels, file: PredictionFile, shown: "_Slice
     spacing = spacing_of(settings, truth)
     numbers, empty = [], []
     for index, label in enumerate(settings.labels):
-        masks = [np.isin(pixels.values, label.values) for pixels in (truth, prediction)]
-        measured, is_empty = metrics.overlap(masks[0], masks[1], ignored)
+        of_truth, of_prediction = (np.isin(pixels.values, label.values) for pixels in (truth, prediction))
+        measured, is_empty = metrics.overlap(of_truth, of_prediction, ignored)
         if settings.distances:
             kept = 0 if flat else slice(None)  # of a 2-D image its one plane
             measured |= metrics.distances(
-                *(mask[kept] for mask in masks),
+                of_truth[kept],
+                of_prediction[kept],
                 None if ignored is None else ignored[kept],
                 spacing[1:] if flat else spacing,
                 settings.tolerance,
             )
         if probabilities is not None:
-            measured["soft_dice"] = metrics.soft_dice(probabilities.of(index, label), masks[0], ignored)
+            measured["soft_dice"] = metrics.soft_dice(probabilities.of(index, label), of_truth, ignored)
         numbers.append({key: None if math.isnan(value) else value for key, value in measured.items()})
         empty.append([is_empty.truth, is_empty.prediction])
     index, mask = shown.of(prediction.values, ignored)

@@ -133,19 +133,14 @@ def _boundary_distances(
     import torch
     from monai.metrics.utils import get_edge_surface_distance
 
-    mask = None
-    if ignored is not None:
-        padded = [
-            np.pad(x, 1) for x in (truth, prediction, ~ignored)
-        ]  # with a mask, MONAI does not see the image's edge
-        truth, prediction, mask = (torch.from_numpy(x) for x in padded)
-    else:
-        truth, prediction = torch.from_numpy(truth), torch.from_numpy(prediction)
+    shown, mask = [prediction, truth], None
+    if ignored is not None:  # with a mask, MONAI does not see the image's edge
+        *shown, kept = (np.pad(x, 1) for x in (prediction, truth, ~ignored))
+        mask = torch.from_numpy(kept)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a boundary that lies where it is ignored
         _, found, _ = get_edge_surface_distance(
-            prediction,
-            truth,
+            *(torch.from_numpy(x) for x in shown),
             spacing=[float(length) for length in spacing],
             symmetric=True,
             mask=mask,
