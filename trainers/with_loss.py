@@ -44,10 +44,15 @@ class WithLoss(PreparedLoss):
 
 
 def with_loss(loss_class: type[nn.Module]) -> type[WithLoss]:
-    """The trainer `nnUNetTrainer<Name>`: nnU-Net's own, 2-D or 3-D, with the loss `<Name>Loss`."""
+    """The trainer `nnUNetTrainer<Name>`: nnU-Net's own, 2-D or 3-D, with the loss `<Name>Loss`.
+
+    The loss's `nnunet_hyper_parameters`, {attribute: value}, take the place of its defaults.
+    """
     name = f"nnUNetTrainer{loss_class.__name__.removesuffix('Loss')}"
     doc = f"nnU-Net as it is, 2-D or 3-D, with `{loss_class.__name__}` instead of Dice and cross entropy."
-    return type(name, (WithLoss,), {"__module__": "nnunet_mamba.trainers", "__doc__": doc, "loss_class": loss_class})
+    chosen = getattr(loss_class, "nnunet_hyper_parameters", {})
+    attributes = {"__module__": "nnunet_mamba.trainers", "__doc__": doc, "loss_class": loss_class, **chosen}
+    return type(name, (WithLoss,), attributes)
 
 
 def _hyper_parameters(loss_class: type[nn.Module]) -> dict[str, str]:

@@ -7,7 +7,15 @@ from helpers.trainer_steps import TRAINERS, make_trainer
 from nnunet_mamba import catalogue, trainers
 
 ATTRIBUTES = {
-    "DAMambaTrainer": {"initial_lr": 1e-3, "weight_decay": 0, "lr_factor": 0.5, "lr_patience": 5, "asfm_alpha": 0.25},
+    "DAMambaTrainer": {
+        "initial_lr": 1e-3,
+        "weight_decay": 0,
+        "lr_factor": 0.5,
+        "lr_patience": 5,
+        "asfm_alpha": 0.25,
+        "asfm_index": None,
+        "asfm_cross_entropy": None,
+    },
     "DermoMambaTrainer": {
         "initial_lr": 1e-4,
         "weight_decay": 0,
@@ -17,13 +25,19 @@ ATTRIBUTES = {
     },
     "SliceMambaTrainer": {"initial_lr": 1e-3, "weight_decay": 1e-2, "final_lr": 1e-5, "slicing": None},
     "SliceMambaSupernetTrainer": {"initial_lr": 1e-3, "weight_decay": 1e-2, "final_lr": 1e-5, "path_seed": 0},
-    "nnUNetTrainerASFM": {"initial_lr": 1e-2, "weight_decay": 3e-5, "asfm_alpha": 0.25},
+    "nnUNetTrainerASFM": {
+        "initial_lr": 1e-2,
+        "weight_decay": 3e-5,
+        "asfm_alpha": 0.25,
+        "asfm_index": "root",
+        "asfm_cross_entropy": 1,
+    },
     "nnUNetTrainerGuideFusion": {"initial_lr": 1e-2, "weight_decay": 3e-5, "guidance": "pixel"},
 }
 TWO_D = [entry.trainer for entry in catalogue.NETWORKS]
 OTHER = {
     "initial_lr": 0.5, "weight_decay": 0.125, "lr_factor": 0.25, "lr_patience": 3, "final_lr": 0.25, "asfm_alpha": 0.75,
-    "guidance": "mean", "slicing": ((2, 4),) * 7, "path_seed": 1,
+    "asfm_index": "product", "asfm_cross_entropy": 0.5, "guidance": "mean", "slicing": ((2, 4),) * 7, "path_seed": 1,
 }  # fmt: skip
 
 
@@ -94,6 +108,8 @@ def test_hyper_parameters_are_attributes_that_count(folder, tmp_path, name):
         "lr_patience": getattr(trainer.lr_scheduler, "patience", None),
         "final_lr": getattr(trainer.lr_scheduler, "final_lr", None),
         "asfm_alpha": getattr(loss, "alpha", None),
+        "asfm_index": getattr(loss, "index", None),
+        "asfm_cross_entropy": getattr(loss, "cross_entropy", None),
         "guidance": getattr(loss, "guidance", None),
         "slicing": getattr(trainer.network, "slicing", None),
         "path_seed": trainer._paths.bit_generator.seed_seq.entropy[0] if hasattr(trainer, "_paths") else None,
