@@ -27,7 +27,7 @@ def values(folder: Path, seen: ValueCounts, named: Sequence[Named] = (), nameles
     zero = 0 in seen.values
     indices = zero and all(0 <= value <= MAX_INDEX for value in seen.values if value != WHITE)
     small = sum(seen.share(value) for value in seen.values if value not in (0, WHITE))
-    outlined = indices and WHITE in seen.values and 0 < seen.share(WHITE) <= small
+    outlined = indices and WHITE in seen.values and seen.share(WHITE) <= small and seen.meet()
     background = 0 if zero else seen.most_common()[0]
     ways: Ways = []
     if len(shown) <= MAX_INDEX + 2:
@@ -37,6 +37,9 @@ def values(folder: Path, seen: ValueCounts, named: Sequence[Named] = (), nameles
             names[WHITE] = IGNORE
         text = ",".join([*given, *(f"{value}={name}" for value, name in names.items())])
         ways.append(("a class per value (choose the names)", {**FREE, "labels": text}))
+    if zero and not named and not seen.meet():
+        text = ",".join(["0=background", *(f"{value}=foreground" for value in shown if value != 0)])
+        ways.append(("one class, of another value in some masks", {**FREE, "labels": text}))
     many = len(seen.values) > MANY or seen.values[-1] > WHITE
     if zero and not named and not outlined and (many or indices and WHITE not in seen.values):
         ways.append(OBJECTS)

@@ -126,7 +126,7 @@ def _above_threshold(entries: Sequence[Named], seen: ValueCounts) -> Decision:
 def _objects(border: bool, seen: ValueCounts, masks: Sequence[MaskFacts], folder: Path) -> Decision:
     if seen.values and 0 not in seen.values:
         raise ValueError(f"{folder}: no pixel of the masks is 0, so with --instances there would be no background")
-    if border and not any(len(mask.counts.keys() - {0}) > 1 for mask in masks):
+    if border and not seen.meet():
         raise advice.one_value(folder)
     if border and _are_soft(masks, seen):
         raise ValueError(f"{folder}: the masks are black and white with soft edges; --border needs a value per object")

@@ -96,7 +96,11 @@ def find_files(images: Path, masks: Path | None) -> tuple[list[Found], list[Foun
 
 
 def pair_files(images: Sequence[Found], masks: Sequence[Found]) -> tuple[list[tuple[Found, Path]], list[BadCase]]:
-    """Each image with its mask file, and the files without a partner."""
+    """Each image with its mask file, and the files without a partner.
+
+    Raises:
+        ValueError: no image has a mask.
+    """
     by_text: ById = {}
     owners = {}
     for image in images:
@@ -107,6 +111,11 @@ def pair_files(images: Sequence[Found], masks: Sequence[Found]) -> tuple[list[tu
     for mask in masks:
         of_mask.setdefault(_owner(mask, owners, keys), []).append(mask.path)
     _pair_the_only_ones(images, masks, by_text, of_mask)
+    if by_text.keys().isdisjoint(of_mask):
+        raise ValueError(
+            f"{images[0].path}: an image without a mask, as all others; expected {images[0].stem} or "
+            f"{images[0].stem}_mask in the same folder of the masks, got names such as {masks[0].name}"
+        )
     pairs, bad = pair_up(by_text, of_mask)
     return [(owners[text], mask) for text, (_, mask) in pairs.items()], bad
 

@@ -32,6 +32,10 @@ class ValueCounts:
         """The values, the most frequent first."""
         return [value for value, _ in self._pixels.most_common()]
 
+    def meet(self) -> bool:
+        """Whether a mask holds two values besides 0."""
+        return any(len(mask.counts.keys() - {0}) > 1 for mask in self.masks)
+
     def share(self, value: int) -> float:
         """The share of all pixels that have the value, 0 to 1."""
         return self._pixels[value] / self._total

@@ -308,6 +308,14 @@ def test_images_at_different_depths(tmp_path, nnunet):
     assert nnunet.content() == []
 
 
+def test_names_that_do_not_belong_together(tmp_path, nnunet):
+    plant(tmp_path, [(f"images/case{i}.png", f"masks/outline{i}.png") for i in range(3)])
+    message = r"images/case0\.png: an image without a mask, .* expected case0 or case0_mask .* such as outline0\.png"
+    with pytest.raises(ValueError, match=message):
+        convert((tmp_path / "images", tmp_path / "masks"))
+    assert nnunet.content() == []
+
+
 def test_a_tree_without_masks(tmp_path, nnunet):
     trees.write_image(tmp_path / "data" / "images" / "a.png")
     with pytest.raises(ValueError, match=r"data: holds no masks, told by .* give the folder they are in with --masks"):

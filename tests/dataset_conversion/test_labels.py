@@ -88,9 +88,22 @@ def test_the_certain_cases(tmp_path, masks, expected):
     "masks, settled_by",
     [
         ([outlined(1, 255)], [{"labels": "0=background,1=class_1,255=ignore"}]),
-        ([boxes(255), boxes(1)], [{"labels": "0=background,1=class_1,255=ignore"}]),
+        (
+            [boxes(255), boxes(1)],
+            [
+                {"labels": "0=background,1=class_1,255=class_255"},
+                {"labels": "0=background,1=foreground,255=foreground"},
+            ],
+        ),
         ([boxes(1, 2), boxes(2)], [{"labels": "0=background,1=class_1,2=class_2"}, {"instances": True}]),
-        ([boxes(1), boxes(2)], [{"labels": "0=background,1=class_1,2=class_2"}, {"instances": True}]),
+        (
+            [boxes(1), boxes(2)],
+            [
+                {"labels": "0=background,1=class_1,2=class_2"},
+                {"labels": "0=background,1=foreground,2=foreground"},
+                {"instances": True},
+            ],
+        ),
         ([boxes(3, 255, 255)], [{"labels": "0=background,3=class_3,255=class_255"}]),  # too much of 255 for outlines
         ([boxes(128, 255)], [{"labels": "0=background,128=class_128,255=class_255"}]),
         ([boxes(1, 2) + 1], [{"labels": "1=background,2=class_2,3=class_3"}]),
