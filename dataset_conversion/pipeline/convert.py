@@ -75,7 +75,8 @@ def convert(
     paper = _check_shared_options(dataset, size, protocol, processes)
     target = find_target(dataset_id, dataset.name, sources, overwrite)
     clear_left_behind([folder for folder in (target.raw, target.preprocessed) if folder], target.folder_name)
-    shared = {"size": size, "test": test, "seed": seed, "protocol": protocol, "skip_bad": skip_bad}
+    shared = {"size": size, "test": test, "seed": seed, "protocol": protocol}
+    shared |= {"skip_bad": skip_bad, "overwrite": overwrite}
     size = paper.size if paper else size
     crop = paper is not None and paper.crop
     with ExitStack() as stack:

@@ -30,8 +30,7 @@ def typed_command(
             words += [f"--{name}", str(shared[name])]
     if shared["processes"] != PROCESSES:
         words += ["-np", str(shared["processes"])]
-    if shared["skip_bad"]:
-        words.append("--skip-bad")
+    words += [flag for flag in ("--skip-bad", "--overwrite") if shared[flag.lstrip("-").replace("-", "_")]]
     for option in dataset.options:
         value = own[option.key]
         if value != option.default:

@@ -121,11 +121,11 @@ def test_the_certain_cases(tmp_path, masks, expected):
 def test_what_is_not_certain_is_refused_and_what_is_printed_settles_it(tmp_path, nnunet, masks, settled_by):
     fed = plant(tmp_path, [*masks, *masks])
     with pytest.raises(ValueError, match="can mean several things") as error:
-        convert(fed, test=0, size=(24, 32), name="Mine")
+        convert(fed, test=0, size=(24, 32), name="Mine", overwrite=True)
     assert nnunet.content() == []
     commands = [shlex.split(line) for line in str(error.value).splitlines() if line.startswith("  nnunet_mamba")]
     start = ["nnunet_mamba", "convert", "generic", "-i", str(fed[0]), "--masks", str(fed[1]), "-d", "510"]
-    start += ["--size", "24", "32", "-np", "1", "--name", "Mine"]
+    start += ["--size", "24", "32", "-np", "1", "--overwrite", "--name", "Mine"]
     flags = [["--instances"] if "instances" in way else ["--labels", way["labels"]] for way in settled_by]
     found = [command[len(start) :] for command in commands]
     assert all(command[: len(start)] == start for command in commands)
