@@ -84,7 +84,7 @@ def count_network(network: nn.Module, patch: torch.Tensor) -> Arithmetic:
             for i, number in enumerate(counts[name]):
                 inside[_caller(name, counts)][i] += number
     layers = []
-    in_ss2d = {f"{name}.conv2d" for name, module in network.named_modules() if isinstance(module, SS2D)}
+    in_ss2d = {f"{name}.conv2d".lstrip(".") for name, module in network.named_modules() if isinstance(module, SS2D)}
     for name, module in network.named_modules():
         counted = f"{root}.{name}" if name else root
         parts = zip(counts.get(counted, (0, 0)), inside[counted])

@@ -1,5 +1,5 @@
 // Distributions: a point per case, trainers side by side.
-const CHART = { width: 1000, height: 420, left: 64, right: 16, top: 16, bottom: 44 };
+const CHART = { widest: 1000, height: 420, left: 48, right: 16, top: 16, bottom: 44 };
 const NAMESPACE = "http://www.w3.org/2000/svg";
 let points = [];
 let chosenPoint = -1;
@@ -26,13 +26,14 @@ function median(sorted) {
   return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
-parts.push(function distributions() {
+function distributions() {
   const metric = data.metrics[state.metric];
   const rows = data.rows.map((row) => ({ row, value: chosenValue(row) })).filter((entry) => entry.value !== null);
   const values = rows.map((entry) => entry.value);
   const low = metric.distance ? 0 : Math.min(0.9, ...values.map((value) => Math.floor(value * 10) / 10));
   const high = metric.distance ? values.reduce((most, value) => Math.max(most, value), 1) : 1;
-  const { width, height, left, right, top, bottom } = CHART;
+  const { widest, height, left, right, top, bottom } = CHART;
+  const width = Math.min(widest, Math.max(280, byId("chart").clientWidth)); // letters keep their size on a phone
   const y = (value) => top + ((height - top - bottom) * (high - value)) / (high - low || 1);
   const column = (width - left - right) / data.trainers.length;
   const chart = svg("svg", { viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" });
@@ -58,7 +59,7 @@ parts.push(function distributions() {
     const reach = Math.min(column * 0.4, 100);
     chart.append(svg("path", { class: "middle", d: `M${middle - reach} ${y(median(of))}h${2 * reach}` }));
     chart.append(
-      svg("text", { class: "tick", x: middle, y: height - bottom + 36, "text-anchor": "middle" }, `median ${written(median(of), state.metric)}`),
+      svg("text", { class: "tick", x: middle, y: height - bottom + 36, "text-anchor": "middle" }, `${column > 150 ? "median " : ""}${written(median(of), state.metric)}`),
     );
   });
   const unit = metric.distance ? ` in ${metric.unit}` : "";
@@ -66,7 +67,8 @@ parts.push(function distributions() {
   byId("chart").setAttribute("aria-label", `${metric.name}${unit} of ${labelName(chosenLabel())}: a point per case and trainer`);
   byId("chart-text").textContent = `${metric.name}${unit}, ${labelName(chosenLabel())}; the line is the median.`;
   chosenPoint = -1;
-});
+}
+parts.push(distributions);
 
 function pairs() {
   const byCase = new Map();
@@ -103,3 +105,9 @@ byId("chart").addEventListener("keydown", (event) => {
   event.preventDefault();
 });
 byId("paired-lines").addEventListener("change", redraw);
+let chartWidth = byId("chart").clientWidth;
+new ResizeObserver(() => {
+  if (byId("chart").clientWidth === chartWidth) return;
+  chartWidth = byId("chart").clientWidth;
+  distributions();
+}).observe(byId("chart"));

@@ -61,7 +61,7 @@ function fillErrors(context, masks, width, height, scale) {
 function stroke(context, path, colour, rim, width) {
   context.lineCap = "square";
   context.strokeStyle = rim;
-  context.lineWidth = width + 2;
+  context.lineWidth = width * 1.6;
   context.stroke(path);
   context.strokeStyle = colour;
   context.lineWidth = width;
@@ -82,9 +82,11 @@ async function drawOverlay(canvas, row, pixels) {
   }
   if (state.errors) fillErrors(context, masks, width, height, scale);
   const thickness = (2.4 * canvas.width) / pixels / (pixels < 300 ? 1.4 : 1);
-  if (state.truth) stroke(context, outline(masks.truth, width, height, scale, false), TRUTH, "rgb(255 255 255 / 0.6)", thickness);
+  if (state.truth) {
+    stroke(context, outline(masks.truth, width, height, scale, false), TRUTH, "rgb(255 255 255 / 0.6)", 1.8 * thickness);
+  }
   if (state.prediction) {
-    stroke(context, outline(masks.prediction, width, height, scale, true), PREDICTION, "rgb(0 0 0 / 0.75)", thickness);
+    stroke(context, outline(masks.prediction, width, height, scale, true), PREDICTION, "rgb(0 0 0 / 0.5)", thickness);
   }
 }
 
