@@ -16,7 +16,7 @@ from gpu.settings import DRY_SETTINGS, SETTINGS, compare_settings
 from measure import interleaved
 from nnunet_mamba.ops import directional_scan, selective_scan
 
-STATES = 16
+STATES, DRY_STATES = 16, 2
 DIRECTIONS = 4
 MAPS = {  # (B, D, L) of the networks' scans, as in selective_scan.py: the map that they walk
     (2, 32, 49152): (192, 256),
@@ -36,8 +36,8 @@ def run(report: Report, setup: Setup) -> None:
     rows: dict[str, Callable[[], dict]] = {"copy in the card's memory": partial(_copy, setup)}
     for shape, size in (DRY_MAPS if setup.dry else MAPS).items():
         name = "x".join(map(str, shape))
-        rows[f"{name} in four orders"] = partial(_row, setup, partial(_in_orders, shape, size, setup.device))
-        rows[f"{name} in one"] = partial(_row, setup, partial(_in_one, shape, setup.device))
+        rows[f"{name} in four orders"] = partial(_row, setup, partial(_in_orders, setup, shape, size))
+        rows[f"{name} in one"] = partial(_row, setup, partial(_in_one, setup, shape))
     for shape, size in (DRY_MAPS if setup.dry else MAPS).items():
         name = "x".join(map(str, shape))
         rows[f"{name} in four orders, settings"] = partial(_settings, setup, shape, size)
@@ -48,8 +48,8 @@ def _copy(setup: Setup) -> dict:
     return {"GB_per_s": copy_rate(setup.device) / 1e9}
 
 
-def _in_one(shape: tuple[int, int, int], device: str) -> tuple[Calls, dict[str, Tensor]]:
-    inputs = contenders.scan_inputs(*shape, STATES, device)
+def _in_one(setup: Setup, shape: tuple[int, int, int]) -> tuple[Calls, dict[str, Tensor]]:
+    inputs = contenders.scan_inputs(*shape, _states(setup), setup.device)
     scan = partial(selective_scan, **inputs, delta_softplus=True)
     calls: Calls = {engine: partial(scan, engine=engine) for engine in _engines()}
     if (scan_of_hub := _scan_of_hub()) is not None:
@@ -70,8 +70,12 @@ def _scan_of_hub() -> Callable[..., Tensor] | None:
         return None
 
 
-def _in_orders(shape: tuple[int, int, int], size: tuple[int, int], device: str) -> tuple[Calls, dict[str, Tensor]]:
-    inputs, orders = directional_inputs(shape, size, DIRECTIONS, STATES, device)
+def _states(setup: Setup) -> int:
+    return DRY_STATES if setup.dry else STATES
+
+
+def _in_orders(setup: Setup, shape: tuple[int, int, int], size: tuple[int, int]) -> tuple[Calls, dict[str, Tensor]]:
+    inputs, orders = directional_inputs(shape, size, DIRECTIONS, _states(setup), setup.device)
     scan = partial(directional_scan, **inputs, orders=orders)
     return {engine: partial(scan, engine=engine) for engine in _engines()}, inputs
 
@@ -97,7 +101,7 @@ def _row(setup: Setup, make: Callable[[], tuple[Calls, dict[str, Tensor]]]) -> d
 
 
 def _settings(setup: Setup, shape: tuple[int, int, int], size: tuple[int, int]) -> dict:
-    calls, inputs = _in_orders(shape, size, setup.device)
+    calls, inputs = _in_orders(setup, shape, size)
     step = _both(calls["triton"], inputs.values())
     return compare_settings(step, DRY_SETTINGS if setup.dry else SETTINGS, 1 if setup.dry else ROUNDS)
 

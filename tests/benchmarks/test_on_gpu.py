@@ -151,7 +151,7 @@ def test_a_dry_run_writes_table_plot_and_traces(dry):
     folder, done = dry
     assert done.returncode == 0, done.stderr
     text = (folder / "on_gpu.txt").read_text()
-    assert text.strip() in done.stdout and "right: 3 passed" in text
+    assert text.strip() in done.stdout and "right: 4 passed" in text
     assert (folder / "on_gpu.png").stat().st_size > 10_000
     named = {
         row["facts"]["trace"] for row in json.loads((folder / "on_gpu.json").read_text())["rows"] if "trace" in str(row)
