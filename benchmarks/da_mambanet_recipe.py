@@ -30,7 +30,7 @@ CONTRASTS = np.array([0, 1.2, 0.9])  # per label
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train; the defaults are DAMambaTrainer's."""
+    """How to train; the defaults are the trainer's."""
 
     network: type[nn.Module] = DAMambaNet
     loss: nn.Module = ASFMLoss()

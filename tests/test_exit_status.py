@@ -74,6 +74,7 @@ def test_every_command_ends_in_one_line(name, capsys, monkeypatch):
     """Ctrl-C while the command works, and while its options are read."""
     module = import_module(f"nnunet_mamba.cli.{name.replace('-', '_')}")
     required = {"convert": ["PH2"], "plan": ["-d", "1"], "search": ["-d", "1", "-f", "0"]}
+    required |= {"report": ["-o", "out"], "profile": ["-tr", "nnUNetTrainer"]}
     required["import-weights"] = ["vmamba", "file", "-o", "out"]
     monkeypatch.setattr(module, "run", raises_for_arguments(KeyboardInterrupt()))
     assert main([name, *required.get(name, [])]) == 130

@@ -20,6 +20,8 @@ class Progress(UnfinishedEpoch):
     seconds_between_progress = 60
     _bar: Any = None
     _steps, _seconds = 0, 0.0  # of this run, the latter without its first steps
+    _epoch_began = _step_began = _last_progress = 0.0
+    _last_step = 0
 
     def on_train_epoch_start(self) -> None:
         super().on_train_epoch_start()
@@ -57,6 +59,7 @@ class Progress(UnfinishedEpoch):
 
     def on_train_epoch_end(self, train_outputs: list[dict]) -> None:
         if self._bar is not None:
+            self._bar.refresh()  # a fast epoch may not have drawn it
             self._bar.close()
             self._bar = None
         super().on_train_epoch_end(train_outputs)

@@ -28,6 +28,11 @@ class UnfinishedEpoch(nnUNetTrainer):
         """Those before the checkpoint that this epoch went on from, too."""
         return self._before + self.num_iterations_per_epoch
 
+    def initialize(self) -> None:
+        super().initialize()
+        self._losses = []
+        self._last_checkpoint = time()
+
     def on_train_epoch_start(self) -> None:
         super().on_train_epoch_start()
         self._losses, self._kept_losses = list(self._kept_losses[: self.num_iterations_per_epoch]), ()

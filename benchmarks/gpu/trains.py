@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import subprocess
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -139,7 +140,7 @@ def _train(setup: Setup, command: Command, base: str) -> dict:
     command("nnUNetv2_predict", *options, "-i", images, "-o", predicted)
     command("nnUNetv2_evaluate_simple", labels, predicted, "-l", 1, "-np", 1)
     dice = json.loads((predicted / "summary.json").read_text())["foreground_mean"]["Dice"]
-    losses = _losses(fold / "checkpoint_final.pth")
+    losses = _losses(fold)
     facts = {"losses": [round(loss, 4) for loss in losses], "dice": round(dice, 4)}
     if not all(map(math.isfinite, losses)):
         raise Missed(f"got the losses {losses}, wanted finite ones", facts)
@@ -162,9 +163,7 @@ def _own_trainer(setup: Setup, folder: Path, base: str) -> str:
     return name
 
 
-def _losses(checkpoint: Path) -> list[float]:
-    """The training loss of each epoch."""
-    import torch
-
-    saved = torch.load(checkpoint, map_location="cpu", weights_only=False)  # our own file, made a moment ago
-    return [float(loss) for loss in saved["logging"]["train_losses"]]
+def _losses(fold: Path) -> list[float]:
+    """The training loss of each epoch, as nnU-Net's log has it."""
+    log = max(fold.glob("training_log_*.txt")).read_text()
+    return [float(loss) for loss in re.findall(r"train_loss (\S+)", log)]

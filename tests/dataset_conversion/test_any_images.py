@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import tifffile
-from nnunetv2.imageio.natural_image_reader_writer import NaturalImage2DIO
-from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 from PIL import Image
 
 from helpers import dataset_trees as trees
 from nnunet_mamba import dataset_conversion
 
+NaturalImage2DIO = pytest.importorskip("nnunetv2.imageio.natural_image_reader_writer").NaturalImage2DIO
+SimpleITKIO = pytest.importorskip("nnunetv2.imageio.simpleitk_reader_writer").SimpleITKIO
 convert = partial(dataset_conversion.convert, "generic", dataset_id=510)
 H, W = trees.SIZE
 

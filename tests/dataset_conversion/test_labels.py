@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from nnunetv2.utilities.label_handling.label_handling import LabelManager
 from PIL import Image
 
 from helpers import dataset_trees as trees
@@ -16,6 +15,7 @@ from nnunet_mamba.cli.main import main
 from nnunet_mamba.dataset_conversion.formats.instances import join_nuclei
 from nnunet_mamba.dataset_conversion.formats.label_names import labels_of, parse_labels
 
+LabelManager = pytest.importorskip("nnunetv2.utilities.label_handling.label_handling").LabelManager
 convert = partial(dataset_conversion.convert, "generic", dataset_id=510)
 SIZE = (48, 64)
 

@@ -14,6 +14,7 @@ from nnunet_mamba.trainers.dry_run import peak_bytes
 
 MIB = 2**20
 GIVES_BACK = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
+GIVES_BACK["MALLOC_MMAP_MAX_"] = "65536"
 NETWORKS = tuple(entry.key for entry in catalogue.NETWORKS if not entry.finds)
 CASES = ((3, 2, (64, 96), 2), (1, 5, (32, 100), 3))
 MEASURE = f"""

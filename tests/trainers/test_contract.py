@@ -29,6 +29,7 @@ METHODS = {
     "configure_optimizers": "",
     "set_deep_supervision_enabled": "enabled",
     "do_split": "",
+    "get_dataloaders": "",
     "print_to_log_file": "args also_print_to_console add_timestamp",
     "on_train_start": "",
     "on_train_end": "",
