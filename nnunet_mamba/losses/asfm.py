@@ -47,7 +47,7 @@ class ASFMLoss(nn.Module):
         "asfm_index": "index",
         "asfm_cross_entropy": "cross_entropy",
     }
-    # of nnUNetTrainerASFM: with nnU-Net's own recipe the published formula loses even a single class of 0.1 %
+    # beside nnU-Net's own network and recipe, the published formula loses even a single class of 0.1 %
     nnunet_hyper_parameters = {"asfm_index": "root", "asfm_cross_entropy": 1.0}
 
     def __init__(
