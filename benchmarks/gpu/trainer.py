@@ -72,7 +72,7 @@ def memory_plans(key: str, dry: bool) -> dict:
     from nnunet_mamba.planning.run import plan
 
     with redirect_stdout(io.StringIO()):
-        planned = plan(str(ID), key, budget(gpu_memory=DRY_MEMORY if dry else None))
+        planned = plan(str(ID), key, budget(gpu_memory=DRY_MEMORY if dry else None), overwrite=True)
     plans = json.loads(planned.file.read_text())
     return small(plans) if dry else plans
 
