@@ -2,15 +2,13 @@
 
 import atexit
 import multiprocessing
-import multiprocessing.util  # which registers its own end at exit; ours must come first
-import os
 import signal
-import threading
-from multiprocessing.process import BaseProcess
 from time import sleep
 
 from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
 from nnunetv2.training.nnUNetTrainer import nnUNetTrainer as nnunet
+
+from nnunet_mamba.quiet_children import end_with_parent
 
 
 class FollowingDataLoader(nnUNetDataLoader):
@@ -18,29 +16,16 @@ class FollowingDataLoader(nnUNetDataLoader):
 
     def set_thread_id(self, thread_id: int) -> None:
         """Called in a worker process before its first batch."""
-        follow_parent()
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # clusters send it to every process
+        end_with_parent()  # it would wait for room in a queue, for ever if its training was killed
         super().set_thread_id(thread_id)
-
-
-def follow_parent() -> None:
-    """End this process when its parent is gone; ignore Ctrl-C and SIGTERM, which clusters send to every process.
-
-    nnU-Net's workers wait for room in a queue, for ever if their training was killed.
-    """
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    threading.Thread(target=_end_with, args=(multiprocessing.parent_process(),), daemon=True).start()
-
-
-def _end_with(parent: BaseProcess) -> None:
-    parent.join()
-    os._exit(1)
 
 
 class DataWorkers(nnunet.nnUNetTrainer):
     """A trainer that leaves no data worker behind, whether it ends, fails, is stopped or is killed."""
 
     def get_dataloaders(self) -> tuple:
+        atexit.register(_kill_workers)  # runs before multiprocessing's own end, which was registered earlier
         usual = nnunet.nnUNetDataLoader
         nnunet.nnUNetDataLoader = FollowingDataLoader
         try:
@@ -62,7 +47,6 @@ class DataWorkers(nnunet.nnUNetTrainer):
                     worker.kill()
 
 
-@atexit.register
 def _kill_workers() -> None:
     """Of a training that did not come to its end. Python would wait for them, after a SIGTERM that they ignore."""
     for process in multiprocessing.active_children():

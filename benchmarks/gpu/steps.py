@@ -18,10 +18,10 @@ from gpu.profile import profiled
 from gpu.report import LeftOut, Missed, Report
 from gpu.trainer import DRY_SIZES, STOCK, compiling, default_plans, describe_data_set, make_trainer, memory_plans
 from nnunet_mamba import catalogue
+from nnunet_mamba.machine_memory import GIB
 
 WARM_UP, STEPS = 3, 10
 WITHIN = 0.2  # how far the estimate of the memory may be from what a step takes
-GIB = 2**30
 SMALL = f"{catalogue.network('slicemamba').trainer},"
 AS_NNUNET, AS_MEMORY = "nnU-Net's batch", "the memory's batch"
 

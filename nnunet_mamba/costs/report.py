@@ -8,8 +8,8 @@ from nnunet_mamba import __version__, catalogue
 from nnunet_mamba.costs.arithmetic import Arithmetic
 from nnunet_mamba.costs.measured import Measured, part_of
 from nnunet_mamba.costs.subject import Subject
+from nnunet_mamba.machine_memory import GIB
 
-GIB = 2**30
 MOST_LAYERS = 15  # on the terminal
 
 

@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+from nnunet_mamba.machine_memory import GIB
 from nnunet_mamba.report.comparison import Comparison
 from nnunet_mamba.report.training_logs import seconds_per_case
 
 UNKNOWN = "not known"
-GIB = 2**30
 
 
 def cost_content(comparison: Comparison) -> list[dict[str, Any]]:
