@@ -140,7 +140,8 @@ def _boundary_distances(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a boundary that lies where it is ignored
         _, found, _ = get_edge_surface_distance(
-            *(torch.from_numpy(x) for x in shown),
+            torch.from_numpy(shown[0]),
+            torch.from_numpy(shown[1]),
             spacing=[float(length) for length in spacing],
             symmetric=True,
             mask=mask,
