@@ -2,10 +2,11 @@
 
 The cores are shared by pytest's workers and by the processes that tests start, so each computes on one thread. glibc
 keeps the pages of freed tensors: getting them again would cost a fifth of the time. Without a GPU, Triton interprets
-its kernels.
+its kernels. Signals are handled as in a terminal, also if a shell runs the tests in the background and ignores them.
 """
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -18,6 +19,9 @@ os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", "100000000000")
 os.environ.setdefault("NNUNET_MAMBA_IGNORE_MEMORY", "1")  # counted for seconds per training, see test_fits_memory.py
 if not Path("/dev/nvidiactl").exists():
     os.environ.setdefault("TRITON_INTERPRET", "1")
+signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.append(str(Path(__file__).parents[1]))  # child processes of a test import its module from here
 
