@@ -31,8 +31,11 @@ class Workers:
             if self._pool is None:
                 results = map(function, items)
             else:
-                with without_interrupts():  # the first call starts the workers
-                    results = self._pool.map(function, items)  # no chunks: an interrupt would wait for them
+                # not `pool.map`: it cancels the rest when this thread is stopped, and a pool whose workers were stopped
+                # as well cannot mark a cancelled item as failed: it prints a traceback (Python 3.10, 3.11)
+                with without_interrupts():  # the first calls start the workers
+                    futures = [self._pool.submit(function, item) for item in items]
+                results = (future.result() for future in futures)
             return list(tqdm(results, total=len(items), desc=f"{title:<10}", unit="case"))
         except BaseException:
             self.close()
