@@ -56,13 +56,13 @@ def _peak(function: Callable[..., Callable[[], object]], arguments: tuple) -> in
 
 def peak_of(run: Callable[[], object]) -> int:
     """Peak of this process's resident memory during `run()`, beyond what it was before. Linux, CPU."""
-    before = _status("VmRSS")
+    before = status_bytes("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts anew
     run()
-    return _status("VmHWM") - before
+    return status_bytes("VmHWM") - before
 
 
-def _status(key: str) -> int:
+def status_bytes(key: str) -> int:
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(key):
             return int(line.split()[1]) * 1024

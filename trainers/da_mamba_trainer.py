@@ -3,6 +3,7 @@
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 
+from nnunet_mamba.heap import keep_freed_memory
 from nnunet_mamba.losses import ASFMLoss
 from nnunet_mamba.networks.da_mambanet import DAMambaNet
 from nnunet_mamba.trainers.adam_with_plateau import AdamWithPlateau
@@ -29,6 +30,7 @@ class DAMambaTrainer(WithLoss, AdamWithPlateau):
         num_output_channels: int,
         enable_deep_supervision: bool = True,
     ) -> nn.Module:
+        keep_freed_memory()  # predictions make the network without a trainer
         return DAMambaNet(
             num_input_channels, num_output_channels, configuration_manager.patch_size, enable_deep_supervision
         )

@@ -3,6 +3,7 @@
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 
+from nnunet_mamba.heap import keep_freed_memory
 from nnunet_mamba.losses import GuideFusionLoss
 from nnunet_mamba.networks.dermomamba import DermoMamba
 from nnunet_mamba.trainers.adam_with_plateau import AdamWithPlateau
@@ -30,6 +31,7 @@ class DermoMambaTrainer(WithLoss, AdamWithPlateau):
         num_output_channels: int,
         enable_deep_supervision: bool = False,
     ) -> nn.Module:
+        keep_freed_memory()  # predictions make the network without a trainer
         return DermoMamba(
             num_input_channels, num_output_channels, configuration_manager.patch_size, enable_deep_supervision
         )

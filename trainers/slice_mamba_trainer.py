@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import Parameter
 from torch.optim import AdamW, Optimizer
 
+from nnunet_mamba.heap import keep_freed_memory
 from nnunet_mamba.networks.slicemamba import SliceMamba
 from nnunet_mamba.search.result import SLICING_FILE, read_slicing
 from nnunet_mamba.trainers.cosine import CosineOfEpoch
@@ -79,6 +80,7 @@ class SliceMambaTrainer(SliceMambaRecipe):
         num_output_channels: int,
         enable_deep_supervision: bool = False,
     ) -> nn.Module:
+        keep_freed_memory()  # predictions make the network without a trainer
         return SliceMamba(
             num_input_channels, num_output_channels, **sizes_in_plans(configuration_manager, "slicemamba")
         )

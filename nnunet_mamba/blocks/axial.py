@@ -2,6 +2,8 @@
 
 from torch import Tensor, nn
 
+from nnunet_mamba.blocks.dilated import DilatedConv2d
+
 
 class AxialConv(nn.Module):
     """x plus its 3x1 and 1x3 depthwise convolutions (DA-MambaNet, Nguyen et al. 2025).
@@ -30,9 +32,9 @@ class AxialDepthwiseChain(nn.Module):
     def __init__(self, dim: int, dilation: int, kernel_size: int = 7):
         super().__init__()
         reach = dilation * (kernel_size // 2)
-        self.horizontal = nn.Conv2d(dim, dim, (1, kernel_size), padding=(0, reach), dilation=dilation, groups=dim)
-        self.vertical = nn.Conv2d(dim, dim, (kernel_size, 1), padding=(reach, 0), dilation=dilation, groups=dim)
-        self.square = nn.Conv2d(dim, dim, 3, padding=dilation, dilation=dilation, groups=dim)
+        self.horizontal = DilatedConv2d(dim, dim, (1, kernel_size), padding=(0, reach), dilation=dilation, groups=dim)
+        self.vertical = DilatedConv2d(dim, dim, (kernel_size, 1), padding=(reach, 0), dilation=dilation, groups=dim)
+        self.square = DilatedConv2d(dim, dim, 3, padding=dilation, dilation=dilation, groups=dim)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.square(self.vertical(self.horizontal(x)))

@@ -38,6 +38,7 @@ class SpatialGate(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         pooled = torch.cat([x.amax(1, keepdim=True), x.mean(1, keepdim=True)], dim=1)
+        pooled = pooled.contiguous(memory_format=torch.channels_last)
         return x * torch.sigmoid(self.norm(self.conv(pooled)))
 
 

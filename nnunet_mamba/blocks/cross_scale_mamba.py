@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn.functional import max_pool2d
 
 from nnunet_mamba.blocks.axial import AxialDepthwiseChain
+from nnunet_mamba.blocks.norm import InstanceNorm2d
 from nnunet_mamba.blocks.ss2d import VSSBlock
 
 
@@ -43,7 +44,7 @@ class ResidualCrossScaleMamba(nn.Module):
         super().__init__()
         self.cross_scale = CrossScaleMamba(dim)
         self.body = nn.Sequential(
-            nn.Conv2d(dim, dim, 3, padding=1), nn.InstanceNorm2d(dim, affine=True), nn.LeakyReLU(0.01, inplace=True)
+            nn.Conv2d(dim, dim, 3, padding=1), InstanceNorm2d(dim), nn.LeakyReLU(0.01, inplace=True)
         )
         self.scale = nn.Parameter(torch.ones(1))
 

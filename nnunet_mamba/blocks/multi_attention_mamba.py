@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn.functional import max_pool2d
 
 from nnunet_mamba.blocks.axial import AxialConv
+from nnunet_mamba.blocks.norm import InstanceNorm2d
 from nnunet_mamba.blocks.priority_attention import PriorityChannelAttention, PrioritySpatialAttention
 from nnunet_mamba.blocks.ss2d import VSSBlock
 
@@ -21,7 +22,7 @@ class ResidualMamba(nn.Module):
         self.body = nn.Sequential(
             nn.Conv2d(dim, dim, 3, padding=1, groups=dim),
             VSSBlock(dim),
-            nn.InstanceNorm2d(dim, affine=True),
+            InstanceNorm2d(dim),
             nn.LeakyReLU(0.01, inplace=True),
         )
         self.scale = nn.Parameter(torch.ones(1))
@@ -51,7 +52,7 @@ class MultiAttentionMamba(nn.Module):
         self.vss = VSSBlock(quarter)
         self.residual_mamba = ResidualMamba(quarter)
         self.axial = nn.ModuleList(AxialConv(quarter) for _ in range(2))
-        self.instance_norm = nn.InstanceNorm2d(quarter, affine=True)
+        self.instance_norm = InstanceNorm2d(quarter)
         self.unused = nn.ModuleList(nn.InstanceNorm2d(quarter, affine=True) for _ in range(3)).requires_grad_(False)
         self.norm = nn.BatchNorm2d(in_channels)
         self.merge = nn.Sequential(nn.Conv2d(in_channels, out_channels, 1, bias=False), nn.BatchNorm2d(out_channels))

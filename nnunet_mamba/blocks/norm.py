@@ -1,5 +1,6 @@
-"""Batch norm that can train on one value per channel."""
+"""Norms for small and for channels-last maps."""
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import batch_norm
 
@@ -15,3 +16,17 @@ class PooledBatchNorm2d(nn.BatchNorm2d):
         if self.training and x.numel() == x.shape[1]:
             return batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
         return super().forward(x)
+
+
+class InstanceNorm2d(nn.InstanceNorm2d):
+    """nn.InstanceNorm2d with learned weights that leaves its maps channels last; torch's makes them channels first.
+
+    Shape:
+        (B, C, H, W) -> (B, C, H, W).
+    """
+
+    def __init__(self, channels: int):
+        super().__init__(channels, affine=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).contiguous(memory_format=torch.channels_last)

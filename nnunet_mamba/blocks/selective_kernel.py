@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from nnunet_mamba.blocks.dilated import DilatedConv2d
 from nnunet_mamba.blocks.norm import PooledBatchNorm2d
 
 
@@ -28,7 +29,7 @@ class SelectiveKernelConv(nn.Module):
         squeezed = max(channels // reduction, min_dim)
         self.branches = nn.ModuleList(
             nn.Sequential(
-                nn.Conv2d(
+                DilatedConv2d(
                     channels,
                     channels,
                     kernel_size,
@@ -48,10 +49,10 @@ class SelectiveKernelConv(nn.Module):
         self.select = nn.ModuleList(nn.Conv2d(squeezed, channels, 1) for _ in range(branches))
 
     def forward(self, x: Tensor) -> Tensor:
-        maps = torch.stack([branch(x) for branch in self.branches], dim=1)  # (B, branches, C, H, W)
-        squeezed = self.squeeze(maps.sum(1).mean((2, 3), keepdim=True))
-        weights = torch.stack([select(squeezed) for select in self.select], dim=1).softmax(1)
-        return (maps * weights).sum(1)
+        maps = [branch(x) for branch in self.branches]
+        squeezed = self.squeeze(sum(maps).mean((2, 3), keepdim=True))
+        weights = torch.stack([select(squeezed) for select in self.select]).softmax(0)
+        return sum(branch * weight for branch, weight in zip(maps, weights))
 
 
 class SelectiveKernelUnit(nn.Module):

@@ -52,11 +52,10 @@ class SS2D(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[1:3]
-        x = x.flatten(1, 2)
-        into_scan, into_gate = self.in_proj.weight.chunk(2)
-        z = linear(x, into_gate)
-        x = _project(into_scan, x.transpose(1, 2)).unflatten(2, (height, width))  # channels first, for the scan
-        x = silu(self.conv2d(x)).flatten(2)
+        into_scan, into_gate = self.in_proj.weight.chunk(2)  # two products: halves of one would have to be copied
+        z = linear(x, into_gate).flatten(1, 2)
+        x = self.conv2d(linear(x, into_scan).permute(0, 3, 1, 2))  # channels last in memory
+        x = silu(x.flatten(2).contiguous())  # channels first, for the scan
         y = self._scan(x, self.orders(height, width, x.device))
         y = self.out_norm(y.transpose(1, 2))
         return self.out_proj(y * silu(z)).unflatten(1, (height, width))

@@ -33,7 +33,9 @@ def padded_size(size: tuple[int, int], stride: int = STRIDE) -> tuple[int, int]:
 
 
 def padded(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """`x` with zeros below and to the right up to `size`; under float16 autocast also clamped to +-10000.
+    """`x` with zeros below and to the right up to `size`, channels last; under float16 autocast clamped to +-10000.
+
+    Channels last is the memory layout of all that follows: depthwise convolutions take half the time in it.
 
     nnU-Net's z-score divides by the standard deviation or 1e-8. A constant image, such as an empty slice, becomes
     rounding errors times 1e8, which overflow float16. Other images stay far below the limit.
@@ -41,7 +43,8 @@ def padded(x: Tensor, size: tuple[int, int]) -> Tensor:
     kind = x.device.type
     if torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) == torch.float16:
         x = x.clamp(-HALF_LIMIT, HALF_LIMIT)
-    return pad(x, (0, size[1] - x.shape[3], 0, size[0] - x.shape[2]))
+    x = pad(x, (0, size[1] - x.shape[3], 0, size[0] - x.shape[2]))
+    return x.contiguous(memory_format=torch.channels_last)
 
 
 def check_channels(network: str, x: Tensor, in_channels: int) -> None:
