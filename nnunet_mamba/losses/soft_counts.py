@@ -59,7 +59,8 @@ def pixel_cross_entropy(logits: Tensor, truth: Tensor, known: Tensor) -> Tensor:
     if truth.shape[1] == logits.shape[1]:
         pixelwise = binary_cross_entropy_with_logits(logits, truth, reduction="none").mean(1, keepdim=True)
     else:
-        labels = torch.cat([1 - truth.sum(1, keepdim=True), truth], dim=1).argmax(1)
+        numbers = torch.arange(1, logits.shape[1], device=truth.device).view(1, -1, *[1] * (truth.dim() - 2))
+        labels = (truth * numbers).sum(1).long()
         pixelwise = cross_entropy(logits, labels, reduction="none")[:, None]
     return mean_over_processes(pixelwise, known)
 
