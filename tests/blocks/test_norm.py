@@ -22,7 +22,7 @@ def test_instance_norm_is_torchs_in_double(images, layout):
     output = norm(x)
     output.relu().backward(grad)
     exact(x64).relu().backward(grad.double())
-    assert output.is_contiguous(memory_format=torch.channels_last)
+    assert output.is_contiguous(memory_format=layout)
     torch.testing.assert_close(output.double(), exact(x64), rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(x.grad.double(), x64.grad, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(norm.weight.grad.double(), exact.weight.grad, rtol=1e-4, atol=1e-4)
