@@ -15,7 +15,7 @@ demo: $(INSTALLED)
 	$(VENV)/bin/nnunet_mamba demo
 
 test: $(INSTALLED)
-	$(VENV)/bin/python -m pytest -q --numprocesses 2 --dist loadfile
+	$(VENV)/bin/python -m pytest -q --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 # mypy sees the package as it is installed, with trainers/ and dataset_conversion/ inside
 lint: $(INSTALLED)

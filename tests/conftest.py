@@ -26,6 +26,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 sys.path.append(str(Path(__file__).parents[1]))  # child processes of a test import its module from here
 
 
+def pytest_collection_modifyitems(items):
+    """Folders that train go first: a long file at the end would leave the other process without work."""
+    items.sort(key=lambda item: item.path.parent.name not in ("benchmarks", "search", "trainers"))
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup():
     """A test and its fixtures draw the same random numbers in any order and selection of tests."""

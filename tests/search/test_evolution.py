@@ -86,11 +86,13 @@ def test_neighbours_in_a_generation_share_their_beginning(whole):
         )
 
 
-def test_an_interrupted_search_draws_the_same_candidates(whole, tmp_path):
+def test_an_interrupted_search_draws_the_same_candidates(tmp_path):
+    """Within the random generation, and within two later ones."""
+    evolution = Evolution(population=8, generations=4, parents=3, mutants=4, crossovers=3)
     storage = f"sqlite:///{tmp_path / 'search.db'}"
-    for trials in (13, 30, SMALL.candidates - 43):
-        study = search(SMALL, trials, storage)
-    assert candidates(study) == candidates(whole)
+    for trials in (5, 8, 11, evolution.candidates - 24):
+        study = search(evolution, trials, storage)
+    assert candidates(study) == candidates(search(evolution, evolution.candidates))
 
 
 def test_seeds_differ(whole):
