@@ -10,7 +10,7 @@ held; `forward` is the network in inference mode with a batch of one; `busy` is 
 core busy. Stock nnU-Net runs as it is, and once more with the allocator's setting that our trainers make
 (nnunet_mamba/heap.py): ratios are over the faster of the two.
 
-Writes benchmarks/results/training_step_cpu.json and .png.
+Writes benchmarks/results/training_step_cpu.json.
 """
 
 import argparse

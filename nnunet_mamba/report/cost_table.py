@@ -12,13 +12,15 @@ UNKNOWN = "not known"
 
 
 def cost_content(comparison: Comparison) -> list[dict[str, Any]]:
-    """A row per trainer, as text; no rows for folders that are not of a trainer."""
+    """A row per trainer, as text; none for folders of which nothing is known, such as predictions."""
     rows = []
     for trainer, model in zip(comparison.trainers, comparison.folders, strict=True):
         if (model / "plans.json").is_file():
             seconds = seconds_per_case(model)
             timed = {"seconds": UNKNOWN if seconds is None else f"{seconds:.2f}"}
-            rows.append({"trainer": trainer} | _counted(model) | timed)
+            costs = _counted(model) | timed
+            if set(costs.values()) != {UNKNOWN}:
+                rows.append({"trainer": trainer} | costs)
     return rows
 
 
