@@ -63,6 +63,7 @@ def peak_of(run: Callable[[], object]) -> int:
 
 
 def status_bytes(key: str) -> int:
+    """This process's `VmRSS` (resident memory) or `VmHWM` (the most that it was). Linux."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(key):
             return int(line.split()[1]) * 1024

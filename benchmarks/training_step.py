@@ -33,6 +33,7 @@ from tqdm import trange
 
 from measure import status_bytes
 from nnunet_mamba import catalogue
+from nnunet_mamba.heap import keep_freed_memory
 from nnunet_mamba.machine_memory import GIB
 
 RESULTS = Path(__file__).parent / "results"
@@ -60,7 +61,6 @@ def prepare(name: str, row: str, folder: Path, plans: dict) -> Callable[[], obje
     sys.path.append(TESTS)
     from gpu.trainer import make_trainer
     from helpers.trainer_steps import make_batch
-    from nnunet_mamba.heap import keep_freed_memory
 
     if name == STOCK_KEEPING:
         keep_freed_memory()

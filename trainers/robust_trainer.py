@@ -1,7 +1,5 @@
 """RobustTrainer: nnU-Net's trainer, but no training is lost to a bad image, a full disk, a second start or a signal."""
 
-import torch
-
 from nnunet_mamba.heap import keep_freed_memory
 from nnunet_mamba.trainers.best_epoch import BestEpoch
 from nnunet_mamba.trainers.class_attributes import ClassAttributes
@@ -29,13 +27,6 @@ class RobustTrainer(
 ):
     """The base of all our trainers. It changes neither network, nor loss, nor recipe."""
 
-    def __init__(
-        self,
-        plans: dict,
-        configuration: str,
-        fold: int,
-        dataset_json: dict,
-        device: torch.device = torch.device("cuda"),
-    ):
-        keep_freed_memory()
-        super().__init__(plans, configuration, fold, dataset_json, device)
+    def initialize(self) -> None:
+        keep_freed_memory()  # before the network, the first large tensors
+        super().initialize()

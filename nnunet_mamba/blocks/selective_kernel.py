@@ -1,5 +1,7 @@
 """Selective kernels: branches of different reach, with a softmax over branches per channel (SKNet, Li et al. 2019)."""
 
+from functools import reduce
+
 import torch
 from torch import Tensor, nn
 
@@ -49,10 +51,10 @@ class SelectiveKernelConv(nn.Module):
         self.select = nn.ModuleList(nn.Conv2d(squeezed, channels, 1) for _ in range(branches))
 
     def forward(self, x: Tensor) -> Tensor:
-        maps = [branch(x) for branch in self.branches]
-        squeezed = self.squeeze(sum(maps).mean((2, 3), keepdim=True))
+        maps = [branch(x) for branch in self.branches]  # not stacked: that would make them channels first
+        squeezed = self.squeeze(reduce(torch.add, maps).mean((2, 3), keepdim=True))
         weights = torch.stack([select(squeezed) for select in self.select]).softmax(0)
-        return sum(branch * weight for branch, weight in zip(maps, weights))
+        return reduce(torch.add, map(torch.mul, maps, weights))
 
 
 class SelectiveKernelUnit(nn.Module):
