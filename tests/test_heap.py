@@ -39,9 +39,7 @@ def freed(*asked: str, **environment: str) -> tuple[str, int]:
     return kept, int(resident)
 
 
-@pytest.mark.skipif(
-    not hasattr(ctypes.pythonapi, "mallopt"), reason="mallopt is glibc's"
-)
+@pytest.mark.skipif(not hasattr(ctypes.pythonapi, "mallopt"), reason="mallopt is glibc's")
 def test_kept_here_and_given_back_in_forked_processes():
     kept, resident = freed("keep")
     assert kept == "True" and resident > 200
