@@ -32,7 +32,7 @@ class ToyLoss(nn.Module):
         self.weight = weight
 
     def forward(self, logits, target):
-        return self.weight * (logits.sigmoid()[:, -1:] - target).square().mean()
+        return self.weight * nn.functional.cross_entropy(logits, target[:, 0].long())
 ''',
     "networks/toy.py": """
 from torch import nn
