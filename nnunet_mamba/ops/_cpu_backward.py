@@ -1,9 +1,9 @@
-"""The CPU engine's backward kernel: 16 channels in the lanes of a vector, four states at a time."""
+"""The CPU engine's backward kernel. Vectors hold what they hold in the forward; four states at a time."""
 
 # mypy: disable-error-code="call-arg, var-annotated"
 # Numba's intrinsics take fewer arguments in a kernel than where they are defined.
 
-from nnunet_mamba.ops._cpu_panels import drain, fill, jit, lane_rows, round_up
+from nnunet_mamba.ops._cpu_panels import drain, fill, jit, lane_offsets, lane_rows, round_up
 from nnunet_mamba.ops._cpu_scratch import CHUNK, LANES
 from nnunet_mamba.ops._simd import (
     LOG2_E,
@@ -25,18 +25,19 @@ FLUSH = 4  # chunks between additions of float32 sums to float64 ones
 
 
 @jit
-def backward(item, sizes, grad_y, inputs, segments, softplus, checkpoints, scratch, gradients):
-    """The gradients of a work item of `forward`. A chunk's states are computed again, then walked in reverse.
+def backward(item, apart, scratch, sizes, inputs, segments, softplus, grad_y, checkpoints, gradients):
+    """The gradients of a WorkItem of `forward`. A chunk's states are computed again, then walked in reverse.
 
     Arrays are flat. du has a copy for each part of the directions, dB and dC for each part of the blocks. dA, dD and
-    ddelta_bias hold a float64 sum for each batch entry.
+    ddelta_bias hold a float64 sum for each batch entry; entries that share a vector share the first one's.
     """
     u, delta, A, B, C, D, delta_bias, _, step_of = inputs
     starts, lows, counts = segments
     du, ddelta, dA, dB, dC, dD, ddelta_bias = gradients
     control = flush_denormals()
     batch, directions, channels, groups, states, length = sizes
-    b, g, part, first_block, last_block, first_direction, last_direction, block_part = item
+    b, g, entries = item.entry, item.group, len(apart)
+    first_block, first_direction = item.first_block, item.first_direction
     share = channels // groups
     width = round_up(states, LANES)
     padded = round_up(states, 4)
@@ -47,44 +48,51 @@ def backward(item, sizes, grad_y, inputs, segments, softplus, checkpoints, scrat
     drives, dsteps, ddrives, dA_sum = scratch.drives, scratch.dsteps, scratch.ddrives, scratch.dA_sum
     dB_near, dC_near, carried = scratch.dB_near, scratch.dC_near, scratch.carried
     # Four states of a chunk's steps at a time: they stay in the L1 cache until their share of dB and dC is summed.
-    visited, decays, tile = scratch.visited, scratch.decays, scratch.tile
+    visited, decays = scratch.visited, scratch.decays
     rate[:] = 0
     visited[:] = 0
     decays[:] = 0
     kept[:] = 0
     zero, one = splat(0.0), splat(1.0)
     to_natural = splat(1 / LOG2_E)
-    for k in range(first_direction, last_direction):
+    for k in range(first_direction, item.last_direction):
         carried[:] = 0
         for s in range(counts[k] - 1, -1, -1):
             low, first, last = lows[k, s], starts[k, s], starts[k, s + 1]
             segment = step_of, k * length + low, first, last - first
-            steering = ((b * directions + k) * groups + g) * states
-            for n in range(0, states, LANES):
-                count = min(LANES, states - n)
-                fill(B, (steering + n) * length + low, length, count, segment, B_panel, n, width)
-                fill(C, (steering + n) * length + low, length, count, segment, C_panel, n, width)
-            for j in range(last - first):
-                for n in range(states, padded):
-                    C_panel[j * width + n] = 0  # the states that pad a group of four get no gradient and pass none on
-            dB_panel[: (last - first) * width] = 0
-            dC_panel[: (last - first) * width] = 0
-            for block in range(first_block, last_block):
+            for e in range(entries):
+                steering = (((b + e) * directions + k) * groups + g) * states
+                for n in range(0, states, LANES):
+                    rows = lane_offsets(min(LANES, states - n), 1, length, 0)
+                    fill(B, (steering + n) * length + low, rows, segment, B_panel, apart[e] + n, width)
+                    fill(C, (steering + n) * length + low, rows, segment, C_panel, apart[e] + n, width)
+                for j in range(last - first):
+                    for n in range(states, padded):
+                        # the states that pad a group of four get no gradient and pass none on
+                        C_panel[apart[e] + j * width + n] = 0
+                dB_panel[apart[e] : apart[e] + (last - first) * width] = 0
+                dC_panel[apart[e] : apart[e] + (last - first) * width] = 0
+            for block in range(first_block, item.last_block):
                 channel = g * share + block * LANES
-                count = min(LANES, share - block * LANES)
+                count = min(LANES // entries, share - block * LANES)
                 here = (block - first_block) * padded * LANES
+                in_map = lane_offsets(count, entries, length, channels * length)
+                in_delta = lane_offsets(count, entries, length, directions * channels * length)
+                in_rates = lane_offsets(count, entries, states, 0)
+                in_channels = lane_offsets(count, entries, 1, 0)
                 entry = (b * channels + channel) * length + low
-                fill(u, entry, length, count, segment, u_panel, 0, LANES)
-                fill(grad_y, entry, length, count, segment, grad_panel, 0, LANES)
+                fill(u, entry, in_map, segment, u_panel, 0, LANES)
+                fill(grad_y, entry, in_map, segment, grad_panel, 0, LANES)
                 row = (b * directions + k) * channels + channel
-                fill(delta, row * length + low, length, count, segment, step_panel, 0, LANES)
-                lane_rows(A, (k * channels + channel) * states, states, count, rate, LOG2_E)
-                lane_rows(D, k * channels + channel, 1, count, scratch.skip, 1.0)
-                lane_rows(delta_bias, k * channels + channel, 1, count, scratch.bias, 1.0)
+                fill(delta, row * length + low, in_delta, segment, step_panel, 0, LANES)
+                lane_rows(A, (k * channels + channel) * states, in_rates, states, rate, LOG2_E)
+                lane_rows(D, k * channels + channel, in_channels, 1, scratch.skip, 1.0)
+                lane_rows(delta_bias, k * channels + channel, in_channels, 1, scratch.bias, 1.0)
                 skip, bias = load(scratch.skip, 0), load(scratch.bias, 0)
-                for j in range(last - first if count < LANES else 0):
-                    for i in range(count, LANES):
-                        grad_panel[j * LANES + i] = 0  # repeated channels must not count in dB and dC
+                for i in range(LANES):
+                    if i % (LANES // entries) >= count:
+                        for j in range(last - first):
+                            grad_panel[j * LANES + i] = 0  # repeated channels must not count in dB and dC
                 dA_sum[:] = 0
                 dD_sum, bias_sum = zero, zero
                 for chunk in range((last - 1) // CHUNK, first // CHUNK - 1, -1):
@@ -102,13 +110,10 @@ def backward(item, sizes, grad_y, inputs, segments, softplus, checkpoints, scrat
                         store(drives, t * LANES, step * load(us, t * LANES))
                         store(dsteps, t * LANES, zero)
                         store(ddrives, t * LANES, zero)
-                    saved = ((b * directions + k) * chunks + chunk) * states * channels + channel
-                    for n in range(states):
-                        if count == LANES:
-                            store(kept, n * LANES, load(checkpoints, saved + n * channels))
-                        else:
-                            for i in range(LANES):
-                                kept[n * LANES + i] = checkpoints[saved + n * channels + min(i, count - 1)]
+                    vector = item.first_vector + block - first_block
+                    saved = ((vector * directions + k) * chunks + chunk) * states * LANES
+                    for n in range(0, states * LANES, LANES):
+                        store(kept, n, load(checkpoints, saved + n))
                     for n in range(0, padded, 4):
                         rate0, rate1 = load(rate, n * LANES), load(rate, (n + 1) * LANES)
                         rate2, rate3 = load(rate, (n + 2) * LANES), load(rate, (n + 3) * LANES)
@@ -124,10 +129,10 @@ def backward(item, sizes, grad_y, inputs, segments, softplus, checkpoints, scrat
                             after, now = (t + 1) * 4 * LANES, t * 4 * LANES
                             decay0, decay1 = exp2(step * rate0), exp2(step * rate1)
                             decay2, decay3 = exp2(step * rate2), exp2(step * rate3)
-                            h0 = fma(decay0, h0, drive * broadcast(Bs, steer))
-                            h1 = fma(decay1, h1, drive * broadcast(Bs, steer + 1))
-                            h2 = fma(decay2, h2, drive * broadcast(Bs, steer + 2))
-                            h3 = fma(decay3, h3, drive * broadcast(Bs, steer + 3))
+                            h0 = fma(decay0, h0, drive * broadcast(Bs, steer, apart))
+                            h1 = fma(decay1, h1, drive * broadcast(Bs, steer + 1, apart))
+                            h2 = fma(decay2, h2, drive * broadcast(Bs, steer + 2, apart))
+                            h3 = fma(decay3, h3, drive * broadcast(Bs, steer + 3, apart))
                             store(decays, now, decay0)
                             store(decays, now + LANES, decay1)
                             store(decays, now + 2 * LANES, decay2)
@@ -146,17 +151,17 @@ def backward(item, sizes, grad_y, inputs, segments, softplus, checkpoints, scrat
                             steer = t * width + n
                             before = now = t * 4 * LANES
                             after = before + 4 * LANES
-                            dh0 = fma(grad, broadcast(Cs, steer), dh0)
-                            dh1 = fma(grad, broadcast(Cs, steer + 1), dh1)
-                            dh2 = fma(grad, broadcast(Cs, steer + 2), dh2)
-                            dh3 = fma(grad, broadcast(Cs, steer + 3), dh3)
+                            dh0 = fma(grad, broadcast(Cs, steer, apart), dh0)
+                            dh1 = fma(grad, broadcast(Cs, steer + 1, apart), dh1)
+                            dh2 = fma(grad, broadcast(Cs, steer + 2, apart), dh2)
+                            dh3 = fma(grad, broadcast(Cs, steer + 3, apart), dh3)
                             dC0, dC1 = grad * load(visited, after), grad * load(visited, after + LANES)
                             dC2, dC3 = grad * load(visited, after + 2 * LANES), grad * load(visited, after + 3 * LANES)
                             store(visited, after, merge_near(dC0, dC1, dC2, dC3))  # these states are not needed again
-                            ddrive = fma(dh0, broadcast(Bs, steer), load(ddrives, t * LANES))
-                            ddrive = fma(dh1, broadcast(Bs, steer + 1), ddrive)
-                            ddrive = fma(dh2, broadcast(Bs, steer + 2), ddrive)
-                            store(ddrives, t * LANES, fma(dh3, broadcast(Bs, steer + 3), ddrive))
+                            ddrive = fma(dh0, broadcast(Bs, steer, apart), load(ddrives, t * LANES))
+                            ddrive = fma(dh1, broadcast(Bs, steer + 1, apart), ddrive)
+                            ddrive = fma(dh2, broadcast(Bs, steer + 2, apart), ddrive)
+                            store(ddrives, t * LANES, fma(dh3, broadcast(Bs, steer + 3, apart), ddrive))
                             decay0, decay1 = load(decays, now), load(decays, now + LANES)
                             decay2, decay3 = load(decays, now + 2 * LANES), load(decays, now + 3 * LANES)
                             # nor are these decays
@@ -181,12 +186,17 @@ def backward(item, sizes, grad_y, inputs, segments, softplus, checkpoints, scrat
                         store(dA_sum, (n + 2) * LANES, dA2)
                         store(dA_sum, (n + 3) * LANES, dA3)
                         for t in range(0, stop - start, 4):
-                            store(dB_near, t * width + 4 * n, merge_far(decays, t * 4 * LANES, 4 * LANES))
-                            store(dC_near, t * width + 4 * n, merge_far(visited, (t + 1) * 4 * LANES, 4 * LANES))
-                    for t in range(0, stop - start, 4):
-                        for n in range(0, width, LANES):
-                            add_fours(dB_near, t * width + 4 * n, dB_panel, (near + t) * width + n, width)
-                            add_fours(dC_near, t * width + 4 * n, dC_panel, (near + t) * width + n, width)
+                            dBs = merge_far(decays, t * 4 * LANES, 4 * LANES, apart)
+                            dCs = merge_far(visited, (t + 1) * 4 * LANES, 4 * LANES, apart)
+                            for e in range(entries):
+                                store(dB_near, (e * CHUNK + t) * width + 4 * n, dBs[e])
+                                store(dC_near, (e * CHUNK + t) * width + 4 * n, dCs[e])
+                    for e in range(entries):
+                        for t in range(0, stop - start, 4):
+                            for n in range(0, width, LANES):
+                                at, to = (e * CHUNK + t) * width + 4 * n, apart[e] + (near + t) * width + n
+                                add_fours(dB_near, at, dB_panel, to, width)
+                                add_fours(dC_near, at, dC_panel, to, width)
                     for t in range(stop - start):
                         u_t, grad = load(us, t * LANES), load(grads, t * LANES)
                         ddrive = load(ddrives, t * LANES)
@@ -198,20 +208,22 @@ def backward(item, sizes, grad_y, inputs, segments, softplus, checkpoints, scrat
                     if chunk % FLUSH == 0 or chunk == first // CHUNK:  # before the rounding of float32 adds up
                         store(scratch.skip, 0, dD_sum)
                         store(scratch.bias, 0, bias_sum)
-                        for i in range(count):
-                            dD[row + i] += scratch.skip[i]
-                            ddelta_bias[row + i] += scratch.bias[i]
-                            for n in range(states):
-                                dA[(row + i) * states + n] += dA_sum[n * LANES + i]
+                        for lane in range(LANES):
+                            i = lane % (LANES // entries)
+                            if i < count:
+                                dD[row + i] += scratch.skip[lane]
+                                ddelta_bias[row + i] += scratch.bias[lane]
+                                for n in range(states):
+                                    dA[(row + i) * states + n] += dA_sum[n * LANES + lane]
                         dA_sum[:] = 0
                         dD_sum, bias_sum = zero, zero
-                to = part * batch * channels * length + entry
-                drain(grad_panel, 0, LANES, segment, count, du, to, length, tile, k > first_direction)
-                to = row * length + low
-                drain(slope_panel, 0, LANES, segment, count, ddelta, to, length, tile, False)
-            steering += block_part * batch * directions * groups * states
-            for n in range(0, states, LANES):
-                count, to = min(LANES, states - n), (steering + n) * length + low
-                drain(dB_panel, n, width, segment, count, dB, to, length, tile, False)
-                drain(dC_panel, n, width, segment, count, dC, to, length, tile, False)
+                to = item.part * batch * channels * length + entry
+                drain(grad_panel, 0, LANES, segment, du, to, in_map, k > first_direction)
+                drain(slope_panel, 0, LANES, segment, ddelta, row * length + low, in_delta, False)
+            for e in range(entries):
+                steering = (((item.block_part * batch + b + e) * directions + k) * groups + g) * states
+                for n in range(0, states, LANES):
+                    rows, to = lane_offsets(min(LANES, states - n), 1, length, 0), (steering + n) * length + low
+                    drain(dB_panel, apart[e] + n, width, segment, dB, to, rows, False)
+                    drain(dC_panel, apart[e] + n, width, segment, dC, to, rows, False)
     restore_denormals(control)

@@ -1,9 +1,9 @@
-"""The CPU engine's forward kernel: 16 channels in the lanes of a vector, four states at a time."""
+"""The CPU engine's forward kernel: 16 channels, or 8 of two batch entries, in a vector; four states at a time."""
 
 # mypy: disable-error-code="call-arg, var-annotated"
 # Numba's intrinsics take fewer arguments in a kernel than where they are defined.
 
-from nnunet_mamba.ops._cpu_panels import drain, fill, jit, lane_rows, round_up
+from nnunet_mamba.ops._cpu_panels import drain, fill, jit, lane_offsets, lane_rows, round_up
 from nnunet_mamba.ops._cpu_scratch import CHUNK, LANES
 from nnunet_mamba.ops._simd import (
     LOG2_E,
@@ -20,49 +20,56 @@ from nnunet_mamba.ops._simd import (
 
 
 @jit
-def forward(item, sizes, inputs, segments, softplus, scratch, outputs):
-    """One work item: one batch entry and group, a range of its blocks of 16 channels, a range of directions.
+def forward(item, apart, scratch, sizes, inputs, segments, softplus, outputs):
+    """One WorkItem.
 
-    Arrays are flat. `inputs` are ScanInputs, `segments` come from `cut`, `outputs` are y, last states and checkpoints.
-    y has a copy for each part that the directions are split into.
+    Arrays are flat. `apart` tells where the panels of B and C of each batch entry of the item start. `inputs` are
+    ScanInputs, `segments` come from `cut`, `outputs` are y, last states and checkpoints. y has a copy for each part
+    that the directions are split into.
     """
     u, delta, A, B, C, D, delta_bias, _, step_of = inputs
     starts, lows, counts = segments
     y, last_state, checkpoints = outputs
     control = flush_denormals()
     batch, directions, channels, groups, states, length = sizes
-    b, g, part, first_block, last_block, first_direction, last_direction = item
+    b, g, entries = item.entry, item.group, len(apart)
+    first_block, last_block, first_direction = item.first_block, item.last_block, item.first_direction
     share = channels // groups
     width = round_up(states, LANES)
     chunks = (length + CHUNK - 1) // CHUNK
     u_panel, step_panel, y_panel = scratch.u_panel, scratch.step_panel, scratch.y_panel
     B_panel, C_panel, rate, state = scratch.B_panel, scratch.C_panel, scratch.rate, scratch.state
-    for k in range(first_direction, last_direction):
+    for k in range(first_direction, item.last_direction):
         state[:] = 0
         for s in range(counts[k]):
             low, first, last = lows[k, s], starts[k, s], starts[k, s + 1]
             segment = step_of, k * length + low, first, last - first
-            steering = ((b * directions + k) * groups + g) * states
-            for n in range(0, states, LANES):
-                count = min(LANES, states - n)
-                fill(B, (steering + n) * length + low, length, count, segment, B_panel, n, width)
-                fill(C, (steering + n) * length + low, length, count, segment, C_panel, n, width)
+            for e in range(entries):
+                steering = (((b + e) * directions + k) * groups + g) * states
+                for n in range(0, states, LANES):
+                    rows = lane_offsets(min(LANES, states - n), 1, length, 0)
+                    fill(B, (steering + n) * length + low, rows, segment, B_panel, apart[e] + n, width)
+                    fill(C, (steering + n) * length + low, rows, segment, C_panel, apart[e] + n, width)
             for block in range(first_block, last_block):
                 channel = g * share + block * LANES
-                count = min(LANES, share - block * LANES)
+                count = min(LANES // entries, share - block * LANES)
                 here = (block - first_block) * states * LANES
-                fill(u, (b * channels + channel) * length + low, length, count, segment, u_panel, 0, LANES)
+                in_map = lane_offsets(count, entries, length, channels * length)
+                in_delta = lane_offsets(count, entries, length, directions * channels * length)
+                in_rates = lane_offsets(count, entries, states, 0)
+                in_channels = lane_offsets(count, entries, 1, 0)
+                fill(u, (b * channels + channel) * length + low, in_map, segment, u_panel, 0, LANES)
                 row = (b * directions + k) * channels + channel
-                fill(delta, row * length + low, length, count, segment, step_panel, 0, LANES)
+                fill(delta, row * length + low, in_delta, segment, step_panel, 0, LANES)
                 next_channel, next_low = channel + LANES, low
                 if block + 1 == last_block:
                     next_channel, next_low = g * share + first_block * LANES, lows[k, min(s + 1, counts[k] - 1)]
                 next_u = (b * channels + next_channel) * length + next_low
                 next_delta = ((b * directions + k) * channels + next_channel) * length + next_low
-                next_y = ((part * batch + b) * channels + next_channel) * length + next_low
-                lane_rows(A, (k * channels + channel) * states, states, count, rate, LOG2_E)
-                lane_rows(D, k * channels + channel, 1, count, scratch.skip, 1.0)
-                lane_rows(delta_bias, k * channels + channel, 1, count, scratch.bias, 1.0)
+                next_y = ((item.part * batch + b) * channels + next_channel) * length + next_low
+                lane_rows(A, (k * channels + channel) * states, in_rates, states, rate, LOG2_E)
+                lane_rows(D, k * channels + channel, in_channels, 1, scratch.skip, 1.0)
+                lane_rows(delta_bias, k * channels + channel, in_channels, 1, scratch.bias, 1.0)
                 skip, bias = load(scratch.skip, 0), load(scratch.bias, 0)
                 for start in range(first, last, CHUNK):
                     stop = min(start + CHUNK, last)
@@ -77,13 +84,10 @@ def forward(item, sizes, inputs, segments, softplus, scratch, outputs):
                         store(steps, t * LANES, step)
                         store(drives, t * LANES, step * u_t)
                         store(ys, t * LANES, skip * u_t)
-                    saved = ((b * directions + k) * chunks + start // CHUNK) * states * channels + channel
-                    for n in range(states if len(checkpoints) else 0):
-                        if count == LANES:
-                            store(checkpoints, saved + n * channels, load(state, here + n * LANES))
-                        else:
-                            for i in range(count):
-                                checkpoints[saved + n * channels + i] = state[here + n * LANES + i]
+                    vector = item.first_vector + block - first_block
+                    saved = ((vector * directions + k) * chunks + start // CHUNK) * states * LANES
+                    for n in range(0, states * LANES if len(checkpoints) else 0, LANES):
+                        store(checkpoints, saved + n, load(state, here + n))
                     fours = states - states % 4
                     for n in range(0, fours, 4):
                         at = here + n * LANES
@@ -93,23 +97,23 @@ def forward(item, sizes, inputs, segments, softplus, scratch, outputs):
                         h2, h3 = load(state, at + 2 * LANES), load(state, at + 3 * LANES)
                         for t in range(stop - start):
                             # what the next block of channels will want, a cache line at a time
-                            line = near + (t % LANES) * length + t // LANES * LANES
+                            line = near + t // LANES * LANES
                             if n == 0:
-                                prefetch(u, next_u + line)
+                                prefetch(u, next_u + in_map[t % LANES] + line)
                             elif n == 4:
-                                prefetch(delta, next_delta + line)
+                                prefetch(delta, next_delta + in_delta[t % LANES] + line)
                             elif n == 8:
-                                prefetch(y, next_y + line)
+                                prefetch(y, next_y + in_map[t % LANES] + line)
                             step, drive = load(steps, t * LANES), load(drives, t * LANES)
                             steer = t * width + n
-                            h0 = fma(exp2(step * rate0), h0, drive * broadcast(Bs, steer))
-                            h1 = fma(exp2(step * rate1), h1, drive * broadcast(Bs, steer + 1))
-                            h2 = fma(exp2(step * rate2), h2, drive * broadcast(Bs, steer + 2))
-                            h3 = fma(exp2(step * rate3), h3, drive * broadcast(Bs, steer + 3))
-                            total = fma(h0, broadcast(Cs, steer), load(ys, t * LANES))
-                            total = fma(h1, broadcast(Cs, steer + 1), total)
-                            total = fma(h2, broadcast(Cs, steer + 2), total)
-                            store(ys, t * LANES, fma(h3, broadcast(Cs, steer + 3), total))
+                            h0 = fma(exp2(step * rate0), h0, drive * broadcast(Bs, steer, apart))
+                            h1 = fma(exp2(step * rate1), h1, drive * broadcast(Bs, steer + 1, apart))
+                            h2 = fma(exp2(step * rate2), h2, drive * broadcast(Bs, steer + 2, apart))
+                            h3 = fma(exp2(step * rate3), h3, drive * broadcast(Bs, steer + 3, apart))
+                            total = fma(h0, broadcast(Cs, steer, apart), load(ys, t * LANES))
+                            total = fma(h1, broadcast(Cs, steer + 1, apart), total)
+                            total = fma(h2, broadcast(Cs, steer + 2, apart), total)
+                            store(ys, t * LANES, fma(h3, broadcast(Cs, steer + 3, apart), total))
                         store(state, at, h0)
                         store(state, at + LANES, h1)
                         store(state, at + 2 * LANES, h2)
@@ -118,16 +122,18 @@ def forward(item, sizes, inputs, segments, softplus, scratch, outputs):
                         rate0 = load(rate, n * LANES)
                         h0 = load(state, here + n * LANES)
                         for t in range(stop - start):
-                            drive = load(drives, t * LANES) * broadcast(Bs, t * width + n)
+                            drive = load(drives, t * LANES) * broadcast(Bs, t * width + n, apart)
                             h0 = fma(exp2(load(steps, t * LANES) * rate0), h0, drive)
-                            store(ys, t * LANES, fma(h0, broadcast(Cs, t * width + n), load(ys, t * LANES)))
+                            store(ys, t * LANES, fma(h0, broadcast(Cs, t * width + n, apart), load(ys, t * LANES)))
                         store(state, here + n * LANES, h0)
-                target = ((part * batch + b) * channels + channel) * length + low
-                drain(y_panel, 0, LANES, segment, count, y, target, length, scratch.tile, k > first_direction)
+                target = ((item.part * batch + b) * channels + channel) * length + low
+                drain(y_panel, 0, LANES, segment, y, target, in_map, k > first_direction)
         for block in range(first_block, last_block):
             channel = g * share + block * LANES
-            for i in range(min(LANES, share - block * LANES)):
-                for n in range(states):
-                    at = ((b * directions + k) * channels + channel + i) * states + n
-                    last_state[at] = state[((block - first_block) * states + n) * LANES + i]
+            for e in range(entries):
+                for i in range(min(LANES // entries, share - block * LANES)):
+                    lane = e * (LANES // entries) + i
+                    at = (((b + e) * directions + k) * channels + channel + i) * states
+                    for n in range(states):
+                        last_state[at + n] = state[((block - first_block) * states + n) * LANES + lane]
     restore_denormals(control)

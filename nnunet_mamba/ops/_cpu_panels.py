@@ -17,7 +17,7 @@ import numpy as np
 
 from nnunet_mamba.ops import _cpu_scratch
 from nnunet_mamba.ops._cpu_scratch import CHUNK, LANES
-from nnunet_mamba.ops._simd import collect, load, spread, store
+from nnunet_mamba.ops._simd import collect, collect_onto, spread
 
 SEGMENT = 4 * CHUNK  # steps of the shortest segment
 
@@ -58,8 +58,18 @@ def cut(positions):
 
 
 @jit
-def fill(source, start, stride, count, segment, panel, column, width):
-    """panel[row(j), column + i] = source[start + i stride + j] for 16 channels i; from `count` on they repeat the last.
+def lane_offsets(count, entries, channel_stride, entry_stride):
+    """Where each lane reads: equal shares of the lanes hold `count` channels of a batch entry, and repeat the last."""
+    share = LANES // entries
+    offsets = np.empty(LANES, np.int64)
+    for i in range(LANES):
+        offsets[i] = i // share * entry_stride + min(i % share, count - 1) * channel_stride
+    return offsets
+
+
+@jit
+def fill(source, start, offsets, segment, panel, column, width):
+    """panel[row(j), column + i] = source[start + offsets[i] + j] for 16 lanes i.
 
     `segment` is (step_of, offset, first, size): j < size, and row(j) = step_of[offset + j] - first. Rows have `width`
     floats.
@@ -67,38 +77,37 @@ def fill(source, start, stride, count, segment, panel, column, width):
     step_of, offset, first, size = segment
     whole = size - size % LANES
     for j in range(0, whole, LANES):
-        spread(source, start + j, stride, count, step_of, offset + j, first, panel, column, width)
+        spread(source, start + j, offsets, step_of, offset + j, first, panel, column, width)
     for j in range(whole, size):
         row = (step_of[offset + j] - first) * width + column
         for i in range(LANES):
-            panel[row + i] = source[start + min(i, count - 1) * stride + j]
+            panel[row + i] = source[start + offsets[i] + j]
 
 
 @jit
-def drain(panel, column, width, segment, count, target, start, stride, tile, add):
-    """target[start + i stride + j] = panel[row(j), column + i] for i < count, or += with `add`. See `fill`."""
+def drain(panel, column, width, segment, target, start, offsets, add):
+    """target[start + offsets[i] + j] = panel[row(j), column + i], or += with `add`. See `fill`.
+
+    Of lanes with the same offset, the first counts.
+    """
     step_of, offset, first, size = segment
     whole = size - size % LANES
     for j in range(0, whole, LANES):
-        if count == LANES and not add:
-            collect(panel, column, width, step_of, offset + j, first, target, start + j, stride)
-            continue
-        collect(panel, column, width, step_of, offset + j, first, tile, 0, LANES)
-        for i in range(count):
-            at = start + i * stride + j
-            values = load(tile, i * LANES)
-            store(target, at, load(target, at) + values if add else values)
+        if add:
+            collect_onto(panel, column, width, step_of, offset + j, first, target, start + j, offsets)
+        else:
+            collect(panel, column, width, step_of, offset + j, first, target, start + j, offsets)
     for j in range(whole, size):
         row = (step_of[offset + j] - first) * width + column
-        for i in range(count):
-            at = start + i * stride + j
-            value = panel[row + i]
-            target[at] = target[at] + value if add else value
+        for i in range(LANES):
+            if i == 0 or offsets[i] != offsets[i - 1]:
+                at = start + offsets[i] + j
+                target[at] = target[at] + panel[row + i] if add else panel[row + i]
 
 
 @jit
-def lane_rows(source, start, states, count, rows, factor):
-    """rows[n, i] = factor source[start + i states + n] for 16 channels i. Channels from `count` on repeat the last."""
+def lane_rows(source, start, offsets, states, rows, factor):
+    """rows[n, i] = factor source[start + offsets[i] + n] for 16 lanes i."""
     for n in range(states):
         for i in range(LANES):
-            rows[n * LANES + i] = source[start + min(i, count - 1) * states + n] * factor
+            rows[n * LANES + i] = source[start + offsets[i] + n] * factor

@@ -21,7 +21,6 @@ class ForwardScratch(NamedTuple):
     y_panel: Array
     B_panel: Array
     C_panel: Array
-    tile: Array
     rate: Array
     skip: Array
     bias: Array
@@ -39,7 +38,6 @@ class BackwardScratch(NamedTuple):
     C_panel: Array
     dB_panel: Array
     dC_panel: Array
-    tile: Array
     rate: Array
     skip: Array
     bias: Array
@@ -58,16 +56,21 @@ class BackwardScratch(NamedTuple):
 Scratch = TypeVar("Scratch", ForwardScratch, BackwardScratch)
 
 
-def forward_layout(rows: int, states: int, blocks: int) -> ForwardScratch:
-    """For segments of at most `rows` steps and items of at most `blocks` blocks of 16 channels."""
-    width = round_up(states, LANES)
+def panels_apart(rows: int, states: int, entries: int) -> tuple[int, ...]:
+    """Where the panel of B of each batch entry starts. The same for C, dB and dC."""
+    # sums of dB and dC are added to four rows at a time
+    return tuple(entry * (rows + 3) * round_up(states, LANES) for entry in range(entries))
+
+
+def forward_layout(rows: int, states: int, blocks: int, entries: int) -> ForwardScratch:
+    """For segments of at most `rows` steps, and items of at most `blocks` blocks of channels of `entries` entries."""
+    panels = panels_apart(rows, states, entries + 1)[-1]
     return ForwardScratch(
         u_panel=rows * LANES,
         step_panel=rows * LANES,
         y_panel=rows * LANES,
-        B_panel=rows * width,
-        C_panel=rows * width,
-        tile=LANES * LANES,
+        B_panel=panels,
+        C_panel=panels,
         rate=states * LANES,
         skip=LANES,
         bias=LANES,
@@ -75,19 +78,19 @@ def forward_layout(rows: int, states: int, blocks: int) -> ForwardScratch:
     )
 
 
-def backward_layout(rows: int, states: int, blocks: int) -> BackwardScratch:
+def backward_layout(rows: int, states: int, blocks: int, entries: int) -> BackwardScratch:
     """The same for the backward pass. States are padded to a multiple of four, because it takes four at a time."""
     width, padded = round_up(states, LANES), round_up(states, 4)
+    panels = panels_apart(rows, states, entries + 1)[-1]
     return BackwardScratch(
         u_panel=rows * LANES,
         step_panel=rows * LANES,
         slope_panel=rows * LANES,
         grad_panel=rows * LANES,
-        B_panel=rows * width,
-        C_panel=rows * width,
-        dB_panel=(rows + 3) * width,  # sums are added to four rows at a time
-        dC_panel=(rows + 3) * width,
-        tile=LANES * LANES,
+        B_panel=panels,
+        C_panel=panels,
+        dB_panel=panels,
+        dC_panel=panels,
         rate=padded * LANES,
         skip=LANES,
         bias=LANES,
@@ -99,8 +102,8 @@ def backward_layout(rows: int, states: int, blocks: int) -> BackwardScratch:
         visited=4 * (CHUNK + 1) * LANES,
         decays=4 * CHUNK * LANES,
         kept=padded * LANES,
-        dB_near=CHUNK * width,
-        dC_near=CHUNK * width,
+        dB_near=entries * CHUNK * width,
+        dC_near=entries * CHUNK * width,
     )
 
 

@@ -191,13 +191,22 @@ def prefetch(typingctx, array, index):
 
 
 @intrinsic
-def broadcast(typingctx, array, index):
-    """array[index] in every lane."""
+def broadcast(typingctx, array, index, apart):
+    """array[index + apart[e]] in every lane of batch entry e: equal shares of the lanes, for as many as `apart` has."""
 
     def codegen(context, builder, signature, args):
-        return _splat(builder, builder.load(_pointer(context, builder, signature.args[0], *args)))
+        array, index, apart = args
+        entries = signature.args[2].count
+        result = None
+        for entry in range(entries):
+            at = builder.add(index, builder.extract_value(apart, entry)) if entries > 1 else index
+            value = _splat(builder, builder.load(_pointer(context, builder, signature.args[0], array, at)))
+            lanes_so_far = LANES // entries * entry
+            indices = [i if i < lanes_so_far else i + LANES for i in range(LANES)]
+            result = value if result is None else _shuffle(builder, result, value, indices)
+        return result
 
-    return lanes(array, types.intp), codegen
+    return lanes(array, types.intp, apart), codegen
 
 
 @intrinsic
@@ -275,49 +284,53 @@ def softplus_and_slope(typingctx, x):
 
 
 @intrinsic
-def spread(typingctx, source, start, stride, count, step_of, offset, first, panel, column, width):
-    """panel[step_of[offset + j] - first, column + i] = source[start + i stride + j] for 16 positions j and channels i.
+def spread(typingctx, source, start, lane_offsets, step_of, offset, first, panel, column, width):
+    """panel[row(j), column + i] = source[start + lane_offsets[i] + j] for 16 positions j and lanes i.
 
-    Rows of the panel have `width` floats. Channels from `count` on repeat the last one: no tile reads past its rows.
+    row(j) = step_of[offset + j] - first. Rows of the panel have `width` floats.
     """
 
     def codegen(context, builder, signature, args):
-        source, start, stride, count, step_of, offset, first, panel, column, width = args
-        rows = _load_rows(context, builder, signature.args[0], source, start, stride, count)
-        targets = _row_starts(context, builder, signature.args[4], step_of, offset, first, column, width)
-        _store_rows(context, builder, signature.args[7], panel, targets, _transpose(builder, rows))
+        source, start, lane_offsets, step_of, offset, first, panel, column, width = args
+        starts = _lane_starts(context, builder, signature.args[2], lane_offsets, start)
+        rows = [_load(builder, _pointer(context, builder, signature.args[0], source, at)) for at in starts]
+        targets = _row_starts(context, builder, signature.args[3], step_of, offset, first, column, width)
+        _store_rows(context, builder, signature.args[6], panel, targets, _transpose(builder, rows))
         return context.get_dummy_value()
 
     size = types.intp
-    return types.void(source, size, size, size, step_of, size, size, panel, size, size), codegen
+    return types.void(source, size, lane_offsets, step_of, size, size, panel, size, size), codegen
 
 
-@intrinsic
-def collect(typingctx, panel, column, width, step_of, offset, first, target, start, stride):
-    """target[start + i stride + j] = panel[step_of[offset + j] - first, column + i]: `spread` the other way round."""
+def _collect(add):
+    @intrinsic
+    def collect(typingctx, panel, column, width, step_of, offset, first, target, start, lane_offsets):
+        def codegen(context, builder, signature, args):
+            panel, column, width, step_of, offset, first, target, start, lane_offsets = args
+            sources = _row_starts(context, builder, signature.args[3], step_of, offset, first, column, width)
+            rows = [_load(builder, _pointer(context, builder, signature.args[0], panel, source)) for source in sources]
+            rows = _transpose(builder, rows)
+            starts = _lane_starts(context, builder, signature.args[8], lane_offsets, start)
+            if add:  # all are read before one is written: repeated lanes must not add twice
+                kept = [_load(builder, _pointer(context, builder, signature.args[6], target, at)) for at in starts]
+                rows = [builder.fadd(old, row) for old, row in zip(kept, rows, strict=True)]
+            # a repeated lane comes after the lane that it repeats: that one is written last
+            _store_rows(context, builder, signature.args[6], target, starts[::-1], rows[::-1])
+            return context.get_dummy_value()
 
-    def codegen(context, builder, signature, args):
-        panel, column, width, step_of, offset, first, target, start, stride = args
-        sources = _row_starts(context, builder, signature.args[3], step_of, offset, first, column, width)
-        rows = [_load(builder, _pointer(context, builder, signature.args[0], panel, source)) for source in sources]
-        targets = _strided(builder, start, stride, LANES)
-        _store_rows(context, builder, signature.args[6], target, targets, _transpose(builder, rows))
-        return context.get_dummy_value()
+        size = types.intp
+        return types.void(panel, size, size, step_of, size, size, target, size, lane_offsets), codegen
 
-    size = types.intp
-    return types.void(panel, size, size, step_of, size, size, target, size, size), codegen
+    return collect
 
 
-def _load_rows(context, builder, array_type, source, start, stride, count):
-    """16 rows from source[start + i stride] on, the last of `count` repeated."""
-    last = builder.sub(count, ir.Constant(count.type, 1))
-    rows = []
-    for i in range(LANES):
-        row = ir.Constant(count.type, i)
-        row = builder.select(builder.icmp_signed("<", row, last), row, last)
-        index = builder.add(start, builder.mul(row, stride))
-        rows.append(_load(builder, _pointer(context, builder, array_type, source, index)))
-    return rows
+# target[start + lane_offsets[i] + j] = or += panel[row(j), column + i]: `spread` the other way round
+collect, collect_onto = _collect(add=False), _collect(add=True)
+
+
+def _lane_starts(context, builder, array_type, lane_offsets, start):
+    offsets = (ir.Constant(start.type, i) for i in range(LANES))
+    return [builder.add(start, builder.load(_pointer(context, builder, array_type, lane_offsets, i))) for i in offsets]
 
 
 def _store_rows(context, builder, array_type, target, starts, rows):
@@ -346,19 +359,26 @@ def merge_near(typingctx, a, b, c, d):
 
 
 @intrinsic
-def merge_far(typingctx, array, index, stride):
-    """Lane 4 i + n of the result sums lanes n, n + 4, n + 8 and n + 12 of array[index + i stride : ... + 16], i < 4.
+def merge_far(typingctx, array, index, stride, apart):
+    """For each batch entry e, a vector: lane 4 i + n is a sum over row i, array[index + i stride : ... + 16], i < 4.
 
-    After `merge_near` of each: the sum of all lanes of its n-th vector.
+    It sums the row's lanes n, n + 4, n + 8 and so on that belong to e. After `merge_near` of each: the sum of all lanes
+    of its n-th vector that belong to e.
     """
 
     def codegen(context, builder, signature, args):
-        array, index, stride = args
+        array, index, stride, _ = args
         starts = _strided(builder, index, stride, 4)
         rows = [_load(builder, _pointer(context, builder, signature.args[0], array, start)) for start in starts]
-        return _merge(builder, rows, (8, 4))
+        if entries == 1:
+            sums = [_merge(builder, rows, (8, 4))]
+        else:  # fours of lanes: row 0 or 2, row 1 or 3; for the first entry, then for the second
+            one, two = _merge(builder, rows[:2], (4,)), _merge(builder, rows[2:], (4,))
+            sums = [_shuffle(builder, one, two, [*range(e, e + 8), *range(e + LANES, e + LANES + 8)]) for e in (0, 8)]
+        return context.make_tuple(builder, signature.return_type, sums)
 
-    return lanes(array, types.intp, types.intp), codegen
+    entries = apart.count
+    return types.UniTuple(lanes, entries)(array, types.intp, types.intp, apart), codegen
 
 
 @intrinsic

@@ -19,7 +19,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nnunet_mamba.ops._cpu_scratch import CHUNK, LANES, Scratch, backward_layout, carve, forward_layout, total
+from nnunet_mamba.ops._cpu_scratch import (
+    CHUNK,
+    LANES,
+    BackwardScratch,
+    ForwardScratch,
+    Scratch,
+    backward_layout,
+    carve,
+    forward_layout,
+    panels_apart,
+    total,
+)
+from nnunet_mamba.ops._cpu_work import WorkItem, entries_per_vector, vectors, work
 from nnunet_mamba.ops.engines import ScanInputs, Sizes
 
 logger = logging.getLogger("nnunet_mamba")
@@ -34,8 +46,8 @@ _forked = False
 
 
 def checkpoint_shape(sizes: Sizes) -> tuple[int, ...]:
-    """The state before every CHUNK-th step."""
-    return sizes.batch, sizes.directions, -(-sizes.length // CHUNK), sizes.states, sizes.channels
+    """The state before every CHUNK-th step, vector by vector."""
+    return vectors(sizes), sizes.directions, -(-sizes.length // CHUNK), sizes.states, LANES
 
 
 def scan_forward(inputs: ScanInputs, delta_softplus: bool, keep: bool) -> tuple[Tensor, Tensor, Tensor]:
@@ -43,15 +55,19 @@ def scan_forward(inputs: ScanInputs, delta_softplus: bool, keep: bool) -> tuple[
     forward, _, cut = _kernels()
     sizes = inputs.sizes
     u = inputs.u
-    items, parts, _ = _work(sizes)
+    items, parts, _ = work(sizes, torch.get_num_threads())
     y = u.new_empty(parts, *u.shape)
     last_state = u.new_empty(sizes.batch, sizes.directions, sizes.channels, sizes.states)
     checkpoints = u.new_empty(checkpoint_shape(sizes) if keep else 0)
     segments = cut(inputs.positions.numpy())
     arguments = tuple(sizes), _flat(*inputs), segments, delta_softplus
     outputs = _flat(y, last_state, checkpoints)
-    layout = forward_layout(_longest(segments), sizes.states, _most_blocks(items))
-    _share(lambda item, scratch: forward(item[:-1], *arguments, scratch, outputs), items, layout)
+    rows = _longest(segments)
+
+    def run(item: WorkItem, scratch: ForwardScratch) -> None:
+        forward(item, panels_apart(rows, sizes.states, item.entries), scratch, *arguments, outputs)
+
+    _share(run, items, forward_layout(rows, sizes.states, _most_blocks(items), entries_per_vector(sizes)))
     return _total(y), last_state, checkpoints
 
 
@@ -62,17 +78,21 @@ def scan_backward(
     _, backward, cut = _kernels()
     sizes = inputs.sizes
     u, delta, A, B, _, D, *_ = inputs
-    items, parts, block_parts = _work(sizes)
+    items, parts, block_parts = work(sizes, torch.get_num_threads())
     du = u.new_empty(parts, *u.shape)
     ddelta = torch.empty_like(delta)
     dB, dC = (u.new_empty(block_parts, *B.shape) for _ in range(2))
     dA, dD, ddelta_bias = (x.new_zeros(sizes.batch, *x.shape, dtype=torch.float64) for x in (A, D, D))
     segments = cut(inputs.positions.numpy())
     (grad_y, kept), flat = _flat(grad_output, checkpoints), _flat(*inputs)
-    arguments = tuple(sizes), grad_y, flat, segments, delta_softplus, kept
+    arguments = tuple(sizes), flat, segments, delta_softplus, grad_y, kept
     gradients = _flat(du, ddelta, dA, dB, dC, dD, ddelta_bias)
-    layout = backward_layout(_longest(segments), sizes.states, _most_blocks(items))
-    _share(lambda item, scratch: backward(item, *arguments, scratch, gradients), items, layout)
+    rows = _longest(segments)
+
+    def run(item: WorkItem, scratch: BackwardScratch) -> None:
+        backward(item, panels_apart(rows, sizes.states, item.entries), scratch, *arguments, gradients)
+
+    _share(run, items, backward_layout(rows, sizes.states, _most_blocks(items), entries_per_vector(sizes)))
     dA, dD, ddelta_bias = (x.sum(0).float() for x in (dA, dD, ddelta_bias))
     return _total(du), ddelta, dA, _total(dB), _total(dC), dD, ddelta_bias
 
@@ -90,35 +110,11 @@ def _longest(segments: tuple[np.ndarray, ...]) -> int:
     return int((starts[:, 1:] - starts[:, :-1]).max())
 
 
-def _most_blocks(items: list[tuple[int, ...]]) -> int:
-    return max(last - first for _, _, _, first, last, *_ in items)
+def _most_blocks(items: list[WorkItem]) -> int:
+    return max(item.last_block - item.first_block for item in items)
 
 
-def _work(sizes: Sizes) -> tuple[list[tuple[int, ...]], int, int]:
-    """Work items, and the number of parts that directions and blocks are split into. Each part has its own outputs.
-
-    An item is a batch entry and a group. If these do not keep all threads busy, its blocks of 16 channels are split,
-    then its directions.
-    """
-    batch, directions, channels, groups, _, _ = sizes
-    threads = torch.get_num_threads()
-    blocks = -(-(channels // groups) // LANES)
-    block_parts = min(blocks, _split(batch * groups, threads))
-    parts = min(directions, _split(batch * groups * block_parts, threads))
-    items: list[tuple[int, ...]] = []
-    for b, g, i, j in itertools.product(range(batch), range(groups), range(block_parts), range(parts)):
-        block_range = blocks * i // block_parts, blocks * (i + 1) // block_parts
-        direction_range = directions * j // parts, directions * (j + 1) // parts
-        items.append((b, g, j, *block_range, *direction_range, i))
-    return items, parts, block_parts
-
-
-def _split(items: int, threads: int) -> int:
-    """Number of parts to split each item into: one if threads get equal shares already, otherwise one per thread."""
-    return 1 if items % threads == 0 or items >= 4 * threads else threads
-
-
-def _share(run: Callable[[tuple[int, ...], Scratch], object], items: list[tuple[int, ...]], layout: Scratch) -> None:
+def _share(run: Callable[[WorkItem, Scratch], None], items: list[WorkItem], layout: Scratch) -> None:
     """Run every item, on at most as many threads as torch uses, this one included. Each has its own scratch memory."""
     threads = min(torch.get_num_threads(), len(items))
     memory = _memory(threads, total(layout))

@@ -16,7 +16,7 @@ from helpers.scan_definition import definition
 from nnunet_mamba.ops import ScanOrders, _cpu_scratch, cpu
 from nnunet_mamba.ops.engines import ScanInputs
 
-LAYOUT = _cpu_scratch.forward_layout(rows=64, states=5, blocks=3)
+LAYOUT = _cpu_scratch.forward_layout(rows=64, states=5, blocks=3, entries=2)
 GRADIENTS = ("u", "delta", "A", "B", "C", "D", "delta_bias")
 
 
@@ -94,6 +94,9 @@ def compare(inputs: ScanInputs, softplus: bool = True) -> None:
         (1, 2, 16, 1, 16, 640, ("forward", "blocks")),
         (1, 2, 16, 1, 5, 700, ("backward", "columns")),
         (3, 1, 33, 1, 1, 270, ("random",)),
+        (4, 4, 8, 1, 16, 640, ("forward", "columns", "backward", "blocks")),
+        (3, 2, 5, 1, 6, 500, ("random", "columns")),
+        (2, 4, 1, 1, 20, 270, ("columns", "forward")),
     ],
 )
 def test_engine_equals_the_definition(batch, directions, channels, groups, states, length, orders, softplus):
@@ -202,7 +205,7 @@ def test_child_processes_scan(method):
 
 
 @pytest.mark.parametrize("start", range(4))
-@pytest.mark.parametrize("layout", [LAYOUT, _cpu_scratch.backward_layout(rows=64, states=5, blocks=3)])
+@pytest.mark.parametrize("layout", [LAYOUT, _cpu_scratch.backward_layout(rows=64, states=5, blocks=3, entries=2)])
 def test_scratch_arrays_are_apart_aligned_and_as_long_as_the_layout_says(layout, start):
     total = _cpu_scratch.total(layout)
     memory = np.zeros(total + start, np.float32)[start:]
@@ -214,7 +217,7 @@ def test_scratch_arrays_are_apart_aligned_and_as_long_as_the_layout_says(layout,
     assert np.count_nonzero(memory) == sum(layout)
 
 
-@pytest.mark.parametrize("layout", [LAYOUT, _cpu_scratch.backward_layout(rows=64, states=5, blocks=3)])
+@pytest.mark.parametrize("layout", [LAYOUT, _cpu_scratch.backward_layout(rows=64, states=5, blocks=3, entries=2)])
 def test_scratch_memory_that_is_too_short_is_refused(layout):
     fits = sum(_cpu_scratch.round_up(size, 16) for size in layout)
     with pytest.raises(
