@@ -25,6 +25,104 @@ FLUSH = 4  # chunks between additions of float32 sums to float64 ones
 
 
 @jit
+def backward_chunk(size, apart, states, steps, grads, Bs, Cs, rate, carried, scratch, dBs, dCs):
+    """Walk `size` steps again from the states in `scratch.kept`, then in reverse.
+
+    Adds to dBs, dCs and `scratch`'s dA_sum, dsteps (times log2 e) and ddrives. `carried` is the gradient of the state
+    after the last step, and then of the state before the first.
+    """
+    entries = len(apart)
+    width, padded = round_up(states, LANES), round_up(states, 4)
+    drives, dsteps, ddrives, dA_sum = scratch.drives, scratch.dsteps, scratch.ddrives, scratch.dA_sum
+    # Four states of the steps at a time: they stay in the L1 cache until their share of dB and dC is summed.
+    visited, decays, kept = scratch.visited, scratch.decays, scratch.kept
+    dB_near, dC_near = scratch.dB_near, scratch.dC_near
+    for n in range(0, padded, 4):
+        rate0, rate1 = load(rate, n * LANES), load(rate, (n + 1) * LANES)
+        rate2, rate3 = load(rate, (n + 2) * LANES), load(rate, (n + 3) * LANES)
+        h0, h1 = load(kept, n * LANES), load(kept, (n + 1) * LANES)
+        h2, h3 = load(kept, (n + 2) * LANES), load(kept, (n + 3) * LANES)
+        store(visited, 0, h0)
+        store(visited, LANES, h1)
+        store(visited, 2 * LANES, h2)
+        store(visited, 3 * LANES, h3)
+        for t in range(size):
+            step, drive = load(steps, t * LANES), load(drives, t * LANES)
+            steer = t * width + n
+            after, now = (t + 1) * 4 * LANES, t * 4 * LANES
+            decay0, decay1 = exp2(step * rate0), exp2(step * rate1)
+            decay2, decay3 = exp2(step * rate2), exp2(step * rate3)
+            h0 = fma(decay0, h0, drive * broadcast(Bs, steer, apart))
+            h1 = fma(decay1, h1, drive * broadcast(Bs, steer + 1, apart))
+            h2 = fma(decay2, h2, drive * broadcast(Bs, steer + 2, apart))
+            h3 = fma(decay3, h3, drive * broadcast(Bs, steer + 3, apart))
+            store(decays, now, decay0)
+            store(decays, now + LANES, decay1)
+            store(decays, now + 2 * LANES, decay2)
+            store(decays, now + 3 * LANES, decay3)
+            store(visited, after, h0)
+            store(visited, after + LANES, h1)
+            store(visited, after + 2 * LANES, h2)
+            store(visited, after + 3 * LANES, h3)
+        at = n * LANES
+        dh0, dh1 = load(carried, at), load(carried, at + LANES)
+        dh2, dh3 = load(carried, at + 2 * LANES), load(carried, at + 3 * LANES)
+        dA0, dA1 = load(dA_sum, n * LANES), load(dA_sum, (n + 1) * LANES)
+        dA2, dA3 = load(dA_sum, (n + 2) * LANES), load(dA_sum, (n + 3) * LANES)
+        for t in range(size - 1, -1, -1):
+            step, drive, grad = load(steps, t * LANES), load(drives, t * LANES), load(grads, t * LANES)
+            steer = t * width + n
+            before = now = t * 4 * LANES
+            after = before + 4 * LANES
+            dh0 = fma(grad, broadcast(Cs, steer, apart), dh0)
+            dh1 = fma(grad, broadcast(Cs, steer + 1, apart), dh1)
+            dh2 = fma(grad, broadcast(Cs, steer + 2, apart), dh2)
+            dh3 = fma(grad, broadcast(Cs, steer + 3, apart), dh3)
+            dC0, dC1 = grad * load(visited, after), grad * load(visited, after + LANES)
+            dC2, dC3 = grad * load(visited, after + 2 * LANES), grad * load(visited, after + 3 * LANES)
+            store(visited, after, merge_near(dC0, dC1, dC2, dC3))  # these states are not needed again
+            ddrive = fma(dh0, broadcast(Bs, steer, apart), load(ddrives, t * LANES))
+            ddrive = fma(dh1, broadcast(Bs, steer + 1, apart), ddrive)
+            ddrive = fma(dh2, broadcast(Bs, steer + 2, apart), ddrive)
+            store(ddrives, t * LANES, fma(dh3, broadcast(Bs, steer + 3, apart), ddrive))
+            decay0, decay1 = load(decays, now), load(decays, now + LANES)
+            decay2, decay3 = load(decays, now + 2 * LANES), load(decays, now + 3 * LANES)
+            # nor are these decays
+            store(decays, now, merge_near(dh0 * drive, dh1 * drive, dh2 * drive, dh3 * drive))
+            dh0, dh1, dh2, dh3 = dh0 * decay0, dh1 * decay1, dh2 * decay2, dh3 * decay3
+            dexponent0 = dh0 * load(visited, before)
+            dexponent1 = dh1 * load(visited, before + LANES)
+            dexponent2 = dh2 * load(visited, before + 2 * LANES)
+            dexponent3 = dh3 * load(visited, before + 3 * LANES)
+            dstep = fma(dexponent0, rate0, load(dsteps, t * LANES))
+            dstep = fma(dexponent1, rate1, dstep)
+            dstep = fma(dexponent2, rate2, dstep)
+            store(dsteps, t * LANES, fma(dexponent3, rate3, dstep))
+            dA0, dA1 = fma(dexponent0, step, dA0), fma(dexponent1, step, dA1)
+            dA2, dA3 = fma(dexponent2, step, dA2), fma(dexponent3, step, dA3)
+        store(carried, at, dh0)
+        store(carried, at + LANES, dh1)
+        store(carried, at + 2 * LANES, dh2)
+        store(carried, at + 3 * LANES, dh3)
+        store(dA_sum, n * LANES, dA0)
+        store(dA_sum, (n + 1) * LANES, dA1)
+        store(dA_sum, (n + 2) * LANES, dA2)
+        store(dA_sum, (n + 3) * LANES, dA3)
+        for t in range(0, size, 4):
+            dB_sums = merge_far(decays, t * 4 * LANES, 4 * LANES, apart)
+            dC_sums = merge_far(visited, (t + 1) * 4 * LANES, 4 * LANES, apart)
+            for e in range(entries):
+                store(dB_near, (e * CHUNK + t) * width + 4 * n, dB_sums[e])
+                store(dC_near, (e * CHUNK + t) * width + 4 * n, dC_sums[e])
+    for e in range(entries):
+        for t in range(0, size, 4):
+            for n in range(0, width, LANES):
+                at, to = (e * CHUNK + t) * width + 4 * n, apart[e] + t * width + n
+                add_fours(dB_near, at, dBs, to, width)
+                add_fours(dC_near, at, dCs, to, width)
+
+
+@jit
 def backward(item, apart, scratch, sizes, inputs, segments, softplus, grad_y, checkpoints, gradients):
     """The gradients of a WorkItem of `forward`. A chunk's states are computed again, then walked in reverse.
 
@@ -46,12 +144,10 @@ def backward(item, apart, scratch, sizes, inputs, segments, softplus, grad_y, ch
     grad_panel, B_panel, C_panel = scratch.grad_panel, scratch.B_panel, scratch.C_panel
     dB_panel, dC_panel, rate, kept = scratch.dB_panel, scratch.dC_panel, scratch.rate, scratch.kept
     drives, dsteps, ddrives, dA_sum = scratch.drives, scratch.dsteps, scratch.ddrives, scratch.dA_sum
-    dB_near, dC_near, carried = scratch.dB_near, scratch.dC_near, scratch.carried
-    # Four states of a chunk's steps at a time: they stay in the L1 cache until their share of dB and dC is summed.
-    visited, decays = scratch.visited, scratch.decays
+    carried = scratch.carried
     rate[:] = 0
-    visited[:] = 0
-    decays[:] = 0
+    scratch.visited[:] = 0
+    scratch.decays[:] = 0
     kept[:] = 0
     zero, one = splat(0.0), splat(1.0)
     to_natural = splat(1 / LOG2_E)
@@ -114,89 +210,10 @@ def backward(item, apart, scratch, sizes, inputs, segments, softplus, grad_y, ch
                     saved = ((vector * directions + k) * chunks + chunk) * states * LANES
                     for n in range(0, states * LANES, LANES):
                         store(kept, n, load(checkpoints, saved + n))
-                    for n in range(0, padded, 4):
-                        rate0, rate1 = load(rate, n * LANES), load(rate, (n + 1) * LANES)
-                        rate2, rate3 = load(rate, (n + 2) * LANES), load(rate, (n + 3) * LANES)
-                        h0, h1 = load(kept, n * LANES), load(kept, (n + 1) * LANES)
-                        h2, h3 = load(kept, (n + 2) * LANES), load(kept, (n + 3) * LANES)
-                        store(visited, 0, h0)
-                        store(visited, LANES, h1)
-                        store(visited, 2 * LANES, h2)
-                        store(visited, 3 * LANES, h3)
-                        for t in range(stop - start):
-                            step, drive = load(steps, t * LANES), load(drives, t * LANES)
-                            steer = t * width + n
-                            after, now = (t + 1) * 4 * LANES, t * 4 * LANES
-                            decay0, decay1 = exp2(step * rate0), exp2(step * rate1)
-                            decay2, decay3 = exp2(step * rate2), exp2(step * rate3)
-                            h0 = fma(decay0, h0, drive * broadcast(Bs, steer, apart))
-                            h1 = fma(decay1, h1, drive * broadcast(Bs, steer + 1, apart))
-                            h2 = fma(decay2, h2, drive * broadcast(Bs, steer + 2, apart))
-                            h3 = fma(decay3, h3, drive * broadcast(Bs, steer + 3, apart))
-                            store(decays, now, decay0)
-                            store(decays, now + LANES, decay1)
-                            store(decays, now + 2 * LANES, decay2)
-                            store(decays, now + 3 * LANES, decay3)
-                            store(visited, after, h0)
-                            store(visited, after + LANES, h1)
-                            store(visited, after + 2 * LANES, h2)
-                            store(visited, after + 3 * LANES, h3)
-                        at = here + n * LANES
-                        dh0, dh1 = load(carried, at), load(carried, at + LANES)
-                        dh2, dh3 = load(carried, at + 2 * LANES), load(carried, at + 3 * LANES)
-                        dA0, dA1 = load(dA_sum, n * LANES), load(dA_sum, (n + 1) * LANES)
-                        dA2, dA3 = load(dA_sum, (n + 2) * LANES), load(dA_sum, (n + 3) * LANES)
-                        for t in range(stop - start - 1, -1, -1):
-                            step, drive, grad = load(steps, t * LANES), load(drives, t * LANES), load(grads, t * LANES)
-                            steer = t * width + n
-                            before = now = t * 4 * LANES
-                            after = before + 4 * LANES
-                            dh0 = fma(grad, broadcast(Cs, steer, apart), dh0)
-                            dh1 = fma(grad, broadcast(Cs, steer + 1, apart), dh1)
-                            dh2 = fma(grad, broadcast(Cs, steer + 2, apart), dh2)
-                            dh3 = fma(grad, broadcast(Cs, steer + 3, apart), dh3)
-                            dC0, dC1 = grad * load(visited, after), grad * load(visited, after + LANES)
-                            dC2, dC3 = grad * load(visited, after + 2 * LANES), grad * load(visited, after + 3 * LANES)
-                            store(visited, after, merge_near(dC0, dC1, dC2, dC3))  # these states are not needed again
-                            ddrive = fma(dh0, broadcast(Bs, steer, apart), load(ddrives, t * LANES))
-                            ddrive = fma(dh1, broadcast(Bs, steer + 1, apart), ddrive)
-                            ddrive = fma(dh2, broadcast(Bs, steer + 2, apart), ddrive)
-                            store(ddrives, t * LANES, fma(dh3, broadcast(Bs, steer + 3, apart), ddrive))
-                            decay0, decay1 = load(decays, now), load(decays, now + LANES)
-                            decay2, decay3 = load(decays, now + 2 * LANES), load(decays, now + 3 * LANES)
-                            # nor are these decays
-                            store(decays, now, merge_near(dh0 * drive, dh1 * drive, dh2 * drive, dh3 * drive))
-                            dh0, dh1, dh2, dh3 = dh0 * decay0, dh1 * decay1, dh2 * decay2, dh3 * decay3
-                            dexponent0 = dh0 * load(visited, before)
-                            dexponent1 = dh1 * load(visited, before + LANES)
-                            dexponent2 = dh2 * load(visited, before + 2 * LANES)
-                            dexponent3 = dh3 * load(visited, before + 3 * LANES)
-                            dstep = fma(dexponent0, rate0, load(dsteps, t * LANES))
-                            dstep = fma(dexponent1, rate1, dstep)
-                            dstep = fma(dexponent2, rate2, dstep)
-                            store(dsteps, t * LANES, fma(dexponent3, rate3, dstep))
-                            dA0, dA1 = fma(dexponent0, step, dA0), fma(dexponent1, step, dA1)
-                            dA2, dA3 = fma(dexponent2, step, dA2), fma(dexponent3, step, dA3)
-                        store(carried, at, dh0)
-                        store(carried, at + LANES, dh1)
-                        store(carried, at + 2 * LANES, dh2)
-                        store(carried, at + 3 * LANES, dh3)
-                        store(dA_sum, n * LANES, dA0)
-                        store(dA_sum, (n + 1) * LANES, dA1)
-                        store(dA_sum, (n + 2) * LANES, dA2)
-                        store(dA_sum, (n + 3) * LANES, dA3)
-                        for t in range(0, stop - start, 4):
-                            dBs = merge_far(decays, t * 4 * LANES, 4 * LANES, apart)
-                            dCs = merge_far(visited, (t + 1) * 4 * LANES, 4 * LANES, apart)
-                            for e in range(entries):
-                                store(dB_near, (e * CHUNK + t) * width + 4 * n, dBs[e])
-                                store(dC_near, (e * CHUNK + t) * width + 4 * n, dCs[e])
-                    for e in range(entries):
-                        for t in range(0, stop - start, 4):
-                            for n in range(0, width, LANES):
-                                at, to = (e * CHUNK + t) * width + 4 * n, apart[e] + (near + t) * width + n
-                                add_fours(dB_near, at, dB_panel, to, width)
-                                add_fours(dC_near, at, dC_panel, to, width)
+                    backward_chunk(
+                        stop - start, apart, states, steps, grads, Bs, Cs, rate, carried[here:], scratch,
+                        dB_panel[near * width :], dC_panel[near * width :],
+                    )  # fmt: skip
                     for t in range(stop - start):
                         u_t, grad = load(us, t * LANES), load(grads, t * LANES)
                         ddrive = load(ddrives, t * LANES)

@@ -20,6 +20,45 @@ from nnunet_mamba.ops._simd import (
 
 
 @jit
+def forward_chunk(size, apart, states, steps, drives, ys, Bs, Cs, rate, state):
+    """Walk `size` steps: ys += C h. Rows of `steps` and `drives` hold delta and delta u, rows of Bs and Cs the states.
+
+    `state` is what the last step left, and then what this walk leaves. Rates are to base 2.
+    """
+    width = round_up(states, LANES)
+    fours = states - states % 4
+    for n in range(0, fours, 4):
+        at = n * LANES
+        rate0, rate1 = load(rate, at), load(rate, at + LANES)
+        rate2, rate3 = load(rate, at + 2 * LANES), load(rate, at + 3 * LANES)
+        h0, h1 = load(state, at), load(state, at + LANES)
+        h2, h3 = load(state, at + 2 * LANES), load(state, at + 3 * LANES)
+        for t in range(size):
+            step, drive = load(steps, t * LANES), load(drives, t * LANES)
+            steer = t * width + n
+            h0 = fma(exp2(step * rate0), h0, drive * broadcast(Bs, steer, apart))
+            h1 = fma(exp2(step * rate1), h1, drive * broadcast(Bs, steer + 1, apart))
+            h2 = fma(exp2(step * rate2), h2, drive * broadcast(Bs, steer + 2, apart))
+            h3 = fma(exp2(step * rate3), h3, drive * broadcast(Bs, steer + 3, apart))
+            total = fma(h0, broadcast(Cs, steer, apart), load(ys, t * LANES))
+            total = fma(h1, broadcast(Cs, steer + 1, apart), total)
+            total = fma(h2, broadcast(Cs, steer + 2, apart), total)
+            store(ys, t * LANES, fma(h3, broadcast(Cs, steer + 3, apart), total))
+        store(state, at, h0)
+        store(state, at + LANES, h1)
+        store(state, at + 2 * LANES, h2)
+        store(state, at + 3 * LANES, h3)
+    for n in range(fours, states):
+        rate0 = load(rate, n * LANES)
+        h0 = load(state, n * LANES)
+        for t in range(size):
+            drive = load(drives, t * LANES) * broadcast(Bs, t * width + n, apart)
+            h0 = fma(exp2(load(steps, t * LANES) * rate0), h0, drive)
+            store(ys, t * LANES, fma(h0, broadcast(Cs, t * width + n, apart), load(ys, t * LANES)))
+        store(state, n * LANES, h0)
+
+
+@jit
 def forward(item, apart, scratch, sizes, inputs, segments, softplus, outputs):
     """One WorkItem.
 
@@ -77,6 +116,11 @@ def forward(item, apart, scratch, sizes, inputs, segments, softplus, outputs):
                     steps, drives, ys = step_panel[near * LANES :], u_panel[near * LANES :], y_panel[near * LANES :]
                     Bs, Cs = B_panel[near * width :], C_panel[near * width :]
                     for t in range(stop - start):
+                        # what the next block of channels will want, a cache line at a time
+                        lane, line = t % LANES, near + t // LANES * LANES
+                        prefetch(u, next_u + in_map[lane] + line)
+                        prefetch(delta, next_delta + in_delta[lane] + line)
+                        prefetch(y, next_y + in_map[lane] + line)
                         step = load(steps, t * LANES) + bias
                         if softplus:
                             step = softplus_and_slope(step)[0]
@@ -88,44 +132,7 @@ def forward(item, apart, scratch, sizes, inputs, segments, softplus, outputs):
                     saved = ((vector * directions + k) * chunks + start // CHUNK) * states * LANES
                     for n in range(0, states * LANES if len(checkpoints) else 0, LANES):
                         store(checkpoints, saved + n, load(state, here + n))
-                    fours = states - states % 4
-                    for n in range(0, fours, 4):
-                        at = here + n * LANES
-                        rate0, rate1 = load(rate, n * LANES), load(rate, (n + 1) * LANES)
-                        rate2, rate3 = load(rate, (n + 2) * LANES), load(rate, (n + 3) * LANES)
-                        h0, h1 = load(state, at), load(state, at + LANES)
-                        h2, h3 = load(state, at + 2 * LANES), load(state, at + 3 * LANES)
-                        for t in range(stop - start):
-                            # what the next block of channels will want, a cache line at a time
-                            line = near + t // LANES * LANES
-                            if n == 0:
-                                prefetch(u, next_u + in_map[t % LANES] + line)
-                            elif n == 4:
-                                prefetch(delta, next_delta + in_delta[t % LANES] + line)
-                            elif n == 8:
-                                prefetch(y, next_y + in_map[t % LANES] + line)
-                            step, drive = load(steps, t * LANES), load(drives, t * LANES)
-                            steer = t * width + n
-                            h0 = fma(exp2(step * rate0), h0, drive * broadcast(Bs, steer, apart))
-                            h1 = fma(exp2(step * rate1), h1, drive * broadcast(Bs, steer + 1, apart))
-                            h2 = fma(exp2(step * rate2), h2, drive * broadcast(Bs, steer + 2, apart))
-                            h3 = fma(exp2(step * rate3), h3, drive * broadcast(Bs, steer + 3, apart))
-                            total = fma(h0, broadcast(Cs, steer, apart), load(ys, t * LANES))
-                            total = fma(h1, broadcast(Cs, steer + 1, apart), total)
-                            total = fma(h2, broadcast(Cs, steer + 2, apart), total)
-                            store(ys, t * LANES, fma(h3, broadcast(Cs, steer + 3, apart), total))
-                        store(state, at, h0)
-                        store(state, at + LANES, h1)
-                        store(state, at + 2 * LANES, h2)
-                        store(state, at + 3 * LANES, h3)
-                    for n in range(fours, states):
-                        rate0 = load(rate, n * LANES)
-                        h0 = load(state, here + n * LANES)
-                        for t in range(stop - start):
-                            drive = load(drives, t * LANES) * broadcast(Bs, t * width + n, apart)
-                            h0 = fma(exp2(load(steps, t * LANES) * rate0), h0, drive)
-                            store(ys, t * LANES, fma(h0, broadcast(Cs, t * width + n, apart), load(ys, t * LANES)))
-                        store(state, here + n * LANES, h0)
+                    forward_chunk(stop - start, apart, states, steps, drives, ys, Bs, Cs, rate, state[here:])
                 target = ((item.part * batch + b) * channels + channel) * length + low
                 drain(y_panel, 0, LANES, segment, y, target, in_map, k > first_direction)
         for block in range(first_block, last_block):
