@@ -2,12 +2,14 @@
 
 import copy
 import math
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.default_n_proc_DA import get_allowed_n_proc_DA
 
+from nnunet_mamba.ops.projected import separate_projections
 from nnunet_mamba.trainers.dry_run import BYTES_PER_PARAMETER, peak_bytes, with_what_malloc_keeps
 
 
@@ -58,7 +60,8 @@ def count_step(trainer: nnUNetTrainer) -> StepMemory:
         loss(twin.network(images), target).backward()
         torch.nn.utils.clip_grad_norm_(twin.network.parameters(), 12)
 
-    return StepMemory(peak_bytes(train), parameters)
+    with nullcontext() if trainer.device.type == "cpu" else separate_projections():
+        return StepMemory(peak_bytes(train), parameters)
 
 
 def _batch(trainer: nnUNetTrainer) -> tuple[torch.Tensor, torch.Tensor | list[torch.Tensor]]:

@@ -117,7 +117,7 @@ def _compare_memory(facts: dict, entry: catalogue.Entry, configuration: dict, se
 
     sizes = tuple(DRY_SIZES.items()) if setup.dry and entry.sizes else ()
     patch, batch = configuration["patch_size"], configuration["batch_size"]
-    facts["estimated_GiB"] = round(training_bytes(entry.key, 3, 3, patch, batch, sizes) / GIB, 3)
+    facts["estimated_GiB"] = round(training_bytes(entry.key, 3, 3, patch, batch, sizes, on_gpu=True) / GIB, 3)
     if "peak_GiB" not in facts:
         return
     facts["estimate_over_peak"] = ratio = round(facts["estimated_GiB"] / facts["peak_GiB"], 3)

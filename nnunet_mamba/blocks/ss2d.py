@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, silu
 
-from nnunet_mamba.ops import ScanOrders, cross_scan_orders, directional_scan
+from nnunet_mamba.ops import ScanOrders, cross_scan_orders, projected_scan
 
 DIRECTIONS = 4
 
@@ -56,33 +56,15 @@ class SS2D(nn.Module):
         z = linear(x, into_gate).flatten(1, 2)
         x = self.conv2d(linear(x, into_scan).permute(0, 3, 1, 2))  # channels last in memory
         x = silu(x.flatten(2).contiguous())  # channels first, for the scan
-        y = self._scan(x, self.orders(height, width, x.device))
+        A = -torch.exp(self.A_logs).view(DIRECTIONS, self.d_inner, self.d_state)
+        parameters = self.x_proj_weight, self.dt_projs_weight, A, self.Ds.view(DIRECTIONS, -1), self.dt_projs_bias
+        y = projected_scan(x, *parameters, self.orders(height, width, x.device))
         y = self.out_norm(y.transpose(1, 2))
         return self.out_proj(y * silu(z)).unflatten(1, (height, width))
 
     def orders(self, height: int, width: int, device: torch.device) -> ScanOrders:
         """The four walks of a map, (4, height * width) positions."""
         return cross_scan_orders(height, width, device)
-
-    def _scan(self, x: Tensor, orders: ScanOrders) -> Tensor:
-        """(B, D, L) -> (B, D, L), in float32 or better.
-
-        delta, B and C have a projection each: slices of a joint projection would have to be copied.
-        """
-        with torch.autocast(device_type=x.device.type, enabled=False):
-            x = x.to(torch.promote_types(x.dtype, torch.float32))
-            parts = self.x_proj_weight.split([self.dt_rank, self.d_state, self.d_state], dim=1)
-            dt, B, C = (_project(part.flatten(0, 1), x).unflatten(1, (DIRECTIONS, -1)) for part in parts)
-            # bmm, not einsum: einsum's memory layout would cost a copy here and another in the backward
-            weights = self.dt_projs_weight.expand(len(x), -1, -1, -1).flatten(0, 1)
-            delta = torch.bmm(weights, dt.flatten(0, 1)).unflatten(0, (len(x), DIRECTIONS))
-            A = -torch.exp(self.A_logs).view(DIRECTIONS, self.d_inner, self.d_state)
-            return directional_scan(x, delta, A, B, C, self.Ds.view(DIRECTIONS, -1), self.dt_projs_bias, orders)
-
-
-def _project(weight: Tensor, x: Tensor) -> Tensor:
-    """(O, I), (B, I, L) -> (B, O, L). `weight @ x` would fold the batch into L, which copies the map."""
-    return torch.bmm(weight.expand(len(x), -1, -1), x)
 
 
 class VSSBlock(nn.Module):

@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from nnunet_mamba.blocks.ss2d import SS2D
 from nnunet_mamba.costs.subject import Subject
-from nnunet_mamba.ops import scan as _scan  # noqa: F401 (registers the operator)
+from nnunet_mamba.ops.projected import separate_projections
 
 SCAN = "nnunet_mamba.scan"
 FLOPS_OF_MULTIPLY_ADD = 2
@@ -71,7 +71,7 @@ def count(subject: Subject) -> Arithmetic:
 def count_network(network: nn.Module, patch: torch.Tensor) -> Arithmetic:
     """Count a network for an input, by running it."""
     counter = FlopCounterMode(display=False, custom_mapping={torch.ops.nnunet_mamba.scan: scan_multiply_adds})
-    with torch.inference_mode(), counter:
+    with torch.inference_mode(), separate_projections(), counter:
         network(patch)
     counts = {
         name: (sum(n for op, n in by_op.items() if str(op) != SCAN), by_op.get(torch.ops.nnunet_mamba.scan, 0))

@@ -51,6 +51,9 @@ class BackwardScratch(NamedTuple):
     kept: Array
     dB_near: Array
     dC_near: Array
+    dstep_rows: Array
+    dB_rows: Array
+    dC_rows: Array
 
 
 Scratch = TypeVar("Scratch", ForwardScratch, BackwardScratch)
@@ -104,6 +107,31 @@ def backward_layout(rows: int, states: int, blocks: int, entries: int) -> Backwa
         kept=padded * LANES,
         dB_near=entries * CHUNK * width,
         dC_near=entries * CHUNK * width,
+        dstep_rows=0,
+        dB_rows=0,
+        dC_rows=0,
+    )
+
+
+def projected_forward_layout(rows: int, states: int, entries: int) -> ForwardScratch:
+    """For the kernels that make delta, B and C themselves, a chunk at a time."""
+    panels = panels_apart(CHUNK, states, entries + 1)[-1]
+    layout = forward_layout(rows, states, 1, entries)
+    return layout._replace(step_panel=CHUNK * LANES, B_panel=panels, C_panel=panels)
+
+
+def projected_backward_layout(rows: int, states: int, entries: int) -> BackwardScratch:
+    panels, width = panels_apart(CHUNK, states, entries + 1)[-1], round_up(states, LANES)
+    return backward_layout(rows, states, 1, entries)._replace(
+        step_panel=CHUNK * LANES,
+        slope_panel=CHUNK * LANES,
+        B_panel=panels,
+        C_panel=panels,
+        dB_panel=panels,
+        dC_panel=panels,
+        dstep_rows=LANES * LANES,
+        dB_rows=LANES * width,
+        dC_rows=LANES * width,
     )
 
 

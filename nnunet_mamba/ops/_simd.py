@@ -382,6 +382,32 @@ def merge_far(typingctx, array, index, stride, apart):
 
 
 @intrinsic
+def lane_dots(typingctx, first, second, index, apart, first_rows, second_rows, row, width):
+    """One lane for channel d of batch entry e: the product of 16 floats with the channel's 16 weights, of two arrays.
+
+    The floats start at array[index + apart[e]], the weights at rows[row + d width].
+    """
+
+    def codegen(context, builder, signature, args):
+        first, second, index, apart, first_rows, second_rows, row, width = args
+        entries = signature.args[3].count
+        weights = _strided(builder, row, width, LANES // entries)
+        products = []
+        for entry in range(entries):
+            at = builder.add(index, builder.extract_value(apart, entry))
+            one = _load(builder, _pointer(context, builder, signature.args[0], first, at))
+            two = _load(builder, _pointer(context, builder, signature.args[1], second, at))
+            for start in weights:
+                weight = _load(builder, _pointer(context, builder, signature.args[4], first_rows, start))
+                other = _load(builder, _pointer(context, builder, signature.args[5], second_rows, start))
+                products.append(_fma(builder, one, weight, builder.fmul(two, other)))
+        return _merge(builder, products, (8, 4, 2, 1))
+
+    size = types.intp
+    return lanes(first, second, size, apart, first_rows, second_rows, size, size), codegen
+
+
+@intrinsic
 def add_fours(typingctx, source, index, target, start, stride):
     """target[start + i stride + 4 n + j] += source[index + 16 n + 4 i + j] for i, n and j below 4."""
 

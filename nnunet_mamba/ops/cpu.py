@@ -14,10 +14,12 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from nnunet_mamba.ops._cpu_scratch import (
     CHUNK,
@@ -29,13 +31,17 @@ from nnunet_mamba.ops._cpu_scratch import (
     carve,
     forward_layout,
     panels_apart,
+    projected_backward_layout,
+    projected_forward_layout,
+    round_up,
     total,
 )
 from nnunet_mamba.ops._cpu_work import WorkItem, entries_per_vector, vectors, work
-from nnunet_mamba.ops.engines import ScanInputs, Sizes
+from nnunet_mamba.ops.engines import ProjectedInputs, ScanInputs, Sizes
 
 logger = logging.getLogger("nnunet_mamba")
 
+LANE_APART = {1: (0,), 2: (0, LANES // 2)}  # the lanes of each batch entry in a vector
 MOST_KEPT = 2**24  # floats of scratch memory for all threads: 64 MiB
 
 _Callback = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
@@ -52,20 +58,20 @@ def checkpoint_shape(sizes: Sizes) -> tuple[int, ...]:
 
 def scan_forward(inputs: ScanInputs, delta_softplus: bool, keep: bool) -> tuple[Tensor, Tensor, Tensor]:
     """See ScanEngine."""
-    forward, _, cut = _kernels()
+    kernels = _kernels()
     sizes = inputs.sizes
     u = inputs.u
     items, parts, _ = work(sizes, torch.get_num_threads())
     y = u.new_empty(parts, *u.shape)
     last_state = u.new_empty(sizes.batch, sizes.directions, sizes.channels, sizes.states)
     checkpoints = u.new_empty(checkpoint_shape(sizes) if keep else 0)
-    segments = cut(inputs.positions.numpy())
+    segments = kernels.cut(inputs.positions.numpy())
     arguments = tuple(sizes), _flat(*inputs), segments, delta_softplus
     outputs = _flat(y, last_state, checkpoints)
     rows = _longest(segments)
 
     def run(item: WorkItem, scratch: ForwardScratch) -> None:
-        forward(item, panels_apart(rows, sizes.states, item.entries), scratch, *arguments, outputs)
+        kernels.forward(item, panels_apart(rows, sizes.states, item.entries), scratch, *arguments, outputs)
 
     _share(run, items, forward_layout(rows, sizes.states, _most_blocks(items), entries_per_vector(sizes)))
     return _total(y), last_state, checkpoints
@@ -75,7 +81,7 @@ def scan_backward(
     grad_output: Tensor, inputs: ScanInputs, delta_softplus: bool, checkpoints: Tensor
 ) -> tuple[Tensor, ...]:
     """See ScanEngine."""
-    _, backward, cut = _kernels()
+    kernels = _kernels()
     sizes = inputs.sizes
     u, delta, A, B, _, D, *_ = inputs
     items, parts, block_parts = work(sizes, torch.get_num_threads())
@@ -83,18 +89,85 @@ def scan_backward(
     ddelta = torch.empty_like(delta)
     dB, dC = (u.new_empty(block_parts, *B.shape) for _ in range(2))
     dA, dD, ddelta_bias = (x.new_zeros(sizes.batch, *x.shape, dtype=torch.float64) for x in (A, D, D))
-    segments = cut(inputs.positions.numpy())
+    segments = kernels.cut(inputs.positions.numpy())
     (grad_y, kept), flat = _flat(grad_output, checkpoints), _flat(*inputs)
     arguments = tuple(sizes), flat, segments, delta_softplus, grad_y, kept
     gradients = _flat(du, ddelta, dA, dB, dC, dD, ddelta_bias)
     rows = _longest(segments)
 
     def run(item: WorkItem, scratch: BackwardScratch) -> None:
-        backward(item, panels_apart(rows, sizes.states, item.entries), scratch, *arguments, gradients)
+        kernels.backward(item, panels_apart(rows, sizes.states, item.entries), scratch, *arguments, gradients)
 
     _share(run, items, backward_layout(rows, sizes.states, _most_blocks(items), entries_per_vector(sizes)))
     dA, dD, ddelta_bias = (x.sum(0).float() for x in (dA, dD, ddelta_bias))
     return _total(du), ddelta, dA, _total(dB), _total(dC), dD, ddelta_bias
+
+
+def projected_scan_forward(inputs: ProjectedInputs, delta_softplus: bool, keep: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """See ScanEngine."""
+    kernels, sizes, u = _kernels(), inputs.sizes, inputs.u
+    items, parts, _ = work(sizes, torch.get_num_threads())
+    y = u.new_empty(parts, *u.shape)
+    last_state = u.new_empty(sizes.batch, sizes.directions, sizes.channels, sizes.states)
+    checkpoints = u.new_empty(checkpoint_shape(sizes) if keep else 0)
+    segments = kernels.cut(inputs.positions.numpy())
+    flat = _flat(u, *_rows(inputs), inputs.A, inputs.D, inputs.delta_bias, inputs.steps)
+    arguments = tuple(sizes), flat, segments, delta_softplus, _flat(y, last_state, checkpoints)
+    rows = _longest(segments)
+
+    def run(item: WorkItem, scratch: ForwardScratch) -> None:
+        apart, lane_apart = panels_apart(CHUNK, sizes.states, item.entries), LANE_APART[item.entries]
+        kernels.projected_forward(item, apart, lane_apart, scratch, *arguments)
+
+    _share(run, items, projected_forward_layout(rows, sizes.states, entries_per_vector(sizes)))
+    return _total(y), last_state, checkpoints
+
+
+def projected_scan_backward(
+    grad_output: Tensor, inputs: ProjectedInputs, delta_softplus: bool, checkpoints: Tensor
+) -> tuple[Tensor, ...]:
+    """See ScanEngine."""
+    kernels, sizes, u = _kernels(), inputs.sizes, inputs.u
+    channels, states = sizes.channels, sizes.states
+    items, parts, _ = work(sizes, torch.get_num_threads())
+    step_rows, B_rows, C_rows = rows_of_weights = _rows(inputs)
+    du = u.new_empty(parts, *u.shape)
+    weights = *rows_of_weights, inputs.A, inputs.D, inputs.delta_bias
+    sums = [x.new_zeros(sizes.batch, *x.shape, dtype=torch.float64) for x in weights]
+    segments = kernels.cut(inputs.positions.numpy())
+    flat = _flat(u, *weights, inputs.steps)
+    (columns,) = _flat(_step_rows(inputs.delta_weight.mT))
+    arguments = tuple(sizes), flat, columns, segments, delta_softplus, *_flat(grad_output, checkpoints)
+    rows = _longest(segments)
+
+    def run(item: WorkItem, scratch: BackwardScratch) -> None:
+        apart, lane_apart = panels_apart(CHUNK, states, item.entries), LANE_APART[item.entries]
+        kernels.projected_backward(item, apart, lane_apart, scratch, *arguments, _flat(du, *sums))
+
+    _share(run, items, projected_backward_layout(rows, states, entries_per_vector(sizes)))
+    dsteps, dB, dC, *others = (x.sum(0).float() for x in sums)
+    if entries_per_vector(sizes) == 2:
+        dsteps = dsteps[..., : LANES // 2] + dsteps[..., LANES // 2 :]
+    ddelta_weight = dsteps[:, :channels, :channels].mT
+    dB, dC = (x[:, :channels, :states].mT for x in (dB, dC))
+    return _total(du), *(x.contiguous() for x in (ddelta_weight, dB, dC)), *others
+
+
+def _rows(inputs: ProjectedInputs) -> tuple[Tensor, Tensor, Tensor]:
+    """The weights as the kernels read them: a row for each channel of u, filled up with zeros."""
+    padding = 0, round_up(inputs.sizes.states, LANES) - inputs.sizes.states, 0, LANES - inputs.sizes.channels
+    return _step_rows(inputs.delta_weight), *(
+        pad(x.mT, padding).contiguous() for x in (inputs.B_weight, inputs.C_weight)
+    )
+
+
+def _step_rows(weight: Tensor) -> Tensor:
+    """(K, 16, 16): a row for each column of `weight`. If two batch entries fit in a row, both have the weights."""
+    channels = weight.shape[-1]
+    if channels > LANES // 2:
+        return pad(weight.mT, (0, LANES - channels, 0, LANES - channels)).contiguous()
+    half = pad(weight.mT, (0, LANES // 2 - channels, 0, LANES - channels))
+    return torch.cat([half, half], dim=-1)
 
 
 def _flat(*tensors: Tensor) -> tuple[np.ndarray, ...]:
@@ -183,13 +256,22 @@ if hasattr(os, "register_at_fork"):  # a forked child inherits pools, OpenMP's t
     os.register_at_fork(after_in_child=_forget_threads)
 
 
+class Kernels(NamedTuple):
+    cut: Callable
+    forward: Callable
+    backward: Callable
+    projected_forward: Callable
+    projected_backward: Callable
+
+
 @cache
-def _kernels() -> tuple[Callable, Callable, Callable]:
+def _kernels() -> Kernels:
     from numba.core import event
 
     from nnunet_mamba.ops._cpu_backward import backward
     from nnunet_mamba.ops._cpu_forward import forward
     from nnunet_mamba.ops._cpu_panels import cut
+    from nnunet_mamba.ops._cpu_projected import projected_backward, projected_forward
 
     class Announce(event.Listener):
         said = False
@@ -203,4 +285,4 @@ def _kernels() -> tuple[Callable, Callable, Callable]:
             pass
 
     event.register("numba:compile", Announce())
-    return forward, backward, cut
+    return Kernels(cut, forward, backward, projected_forward, projected_backward)

@@ -43,11 +43,30 @@ class ScanInputs(NamedTuple):
         return Sizes(batch, directions, self.u.shape[1], groups, states, length)
 
 
+class ProjectedInputs(NamedTuple):
+    """A scan whose delta, B and C are products of weights with u: delta[:, k] = delta_weight[k] @ u, for example."""
+
+    u: Tensor  # (B, C, L)
+    delta_weight: Tensor  # (K, C, C)
+    B_weight: Tensor  # (K, N, C)
+    C_weight: Tensor  # (K, N, C)
+    A: Tensor  # (K, C, N)
+    D: Tensor  # (K, C)
+    delta_bias: Tensor  # (K, C)
+    positions: Tensor  # as in ScanInputs
+    steps: Tensor
+
+    @property
+    def sizes(self) -> Sizes:
+        directions, states, channels = self.B_weight.shape
+        return Sizes(len(self.u), directions, channels, 1, states, self.u.shape[2])
+
+
 class ScanEngine(Protocol):
     """The functions of an engine's module. All tensors are contiguous, and float32 or (if the engine can) float64."""
 
     def checkpoint_shape(self, sizes: Sizes) -> tuple[int, ...]:
-        """Shape of what `scan_forward` keeps for `scan_backward`."""
+        """Shape of what a forward keeps for its backward."""
 
     def scan_forward(self, inputs: ScanInputs, delta_softplus: bool, keep: bool) -> tuple[Tensor, Tensor, Tensor]:
         """The output summed over directions (B, C, L), the last states (B, K, C, N), and the checkpoints.
@@ -60,16 +79,27 @@ class ScanEngine(Protocol):
     ) -> tuple[Tensor, ...]:
         """Gradients with respect to u, delta, A, B, C, D and delta_bias."""
 
+    def projected_scan_forward(
+        self, inputs: ProjectedInputs, delta_softplus: bool, keep: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Same as `scan_forward`, for at most as many channels as the engine's row says."""
+
+    def projected_scan_backward(
+        self, grad_output: Tensor, inputs: ProjectedInputs, delta_softplus: bool, checkpoints: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Gradients with respect to u, the three weights, A, D and delta_bias."""
+
 
 class EngineRow(NamedTuple):
     module: str
     device: str | None  # the one type of device that it runs on; None: any
     float64: bool
+    projects: int = 0  # most channels of a `projected_scan`; 0: the engine has none
 
 
 ENGINES = {
     "torch": EngineRow("nnunet_mamba.ops.torch_engine", None, True),
-    "cpu": EngineRow("nnunet_mamba.ops.cpu", "cpu", False),
+    "cpu": EngineRow("nnunet_mamba.ops.cpu", "cpu", False, projects=16),
     "triton": EngineRow("nnunet_mamba.ops.triton_engine", "cuda", False),
     "mamba_ssm": EngineRow("nnunet_mamba.ops.mamba_ssm_engine", "cuda", False),
 }

@@ -1,4 +1,4 @@
-"""The scan as one node of torch's graph, `nnunet_mamba::scan`, whatever its engine does inside.
+"""The scan as one node of torch's graph, `nnunet_mamba::scan` or `projected_scan`, whatever its engine does inside.
 
 It is registered through torch.library.Library. torch.library.custom_op asks `inspect` for the calling module, and
 `inspect` then looks at every loaded module: 30 to 70 ms of each start of nnU-Net with one of our trainers.
@@ -10,30 +10,20 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from nnunet_mamba.ops.engines import ScanInputs, load_engine
+from nnunet_mamba.ops.engines import ProjectedInputs, ScanInputs, load_engine
 
 logger = logging.getLogger("nnunet_mamba")
 
-_INPUTS = ", ".join(f"Tensor {name}" for name in ScanInputs._fields)
-_GRADIENTS = ", ".join(["Tensor"] * 7)
-
 _library = torch.library.Library("nnunet_mamba", "DEF")
-_library.define(
-    f"scan({_INPUTS}, bool delta_softplus, str engine, bool keep) -> (Tensor, Tensor, Tensor)",
-    tags=torch.Tag.pt2_compliant_tag,
-)
-_library.define(
-    f"scan_backward(Tensor grad_output, {_INPUTS}, bool delta_softplus, str engine, Tensor checkpoints)"
-    f" -> ({_GRADIENTS})",
-    tags=torch.Tag.pt2_compliant_tag,
-)
 
 
-def scan(inputs: ScanInputs, delta_softplus: bool, engine: str) -> tuple[Tensor, Tensor]:
+def scan(inputs: ScanInputs | ProjectedInputs, delta_softplus: bool, engine: str) -> tuple[Tensor, Tensor]:
     """The output summed over directions (B, C, L) and the last states (B, K, C, N), by the engine of that name."""
     keep = torch.is_grad_enabled() and any(x.requires_grad for x in inputs)
     contiguous = (x.contiguous() for x in inputs)
-    return torch.ops.nnunet_mamba.scan(*contiguous, delta_softplus, engine, keep)[:2]
+    operators = torch.ops.nnunet_mamba
+    operator = operators.scan if isinstance(inputs, ScanInputs) else operators.projected_scan
+    return operator(*contiguous, delta_softplus, engine, keep)[:2]
 
 
 @cache
@@ -42,51 +32,71 @@ def log_choice(engine: str, device: str) -> None:
     logger.info("selective scan on %s: engine '%s'", device, engine)
 
 
-@torch.compiler.disable  # torch.compile does not look inside, even if the operator runs beside a compiled graph
-def _forward(*arguments):
-    *tensors, delta_softplus, engine, keep = arguments
-    log_choice(engine, tensors[0].device.type)
-    return load_engine(engine).scan_forward(ScanInputs(*tensors), delta_softplus, keep)
+def _register(name: str, inputs_class: type[ScanInputs] | type[ProjectedInputs]) -> None:
+    """Make `name` and `name_backward` operators, computed by the engine's functions `name_forward` and `_backward`."""
+    count = len(inputs_class._fields)
+    inputs, gradients = (
+        ", ".join(f"Tensor {field}" for field in inputs_class._fields),
+        ", ".join(["Tensor"] * (count - 2)),
+    )
+
+    @torch.compiler.disable  # torch.compile does not look inside, even if the operator runs beside a compiled graph
+    def forward(*arguments):
+        *tensors, delta_softplus, engine, keep = arguments
+        log_choice(engine, tensors[0].device.type)
+        compute = getattr(load_engine(engine), f"{name}_forward")
+        return compute(inputs_class(*tensors), delta_softplus, keep)
+
+    def forward_shapes(*arguments):
+        *tensors, _, engine, keep = arguments
+        inputs = inputs_class(*tensors)
+        sizes = inputs.sizes
+        state = inputs.u.new_empty(sizes.batch, sizes.directions, sizes.channels, sizes.states)
+        kept = load_engine(engine).checkpoint_shape(sizes) if keep else (0,)
+        return torch.empty_like(inputs.u), state, inputs.u.new_empty(kept)
+
+    @torch.compiler.disable
+    def backward(grad_output, *arguments):
+        *tensors, delta_softplus, engine, checkpoints = arguments
+        compute = getattr(load_engine(engine), f"{name}_backward")
+        return compute(grad_output, inputs_class(*tensors), delta_softplus, checkpoints)
+
+    def backward_shapes(grad_output, *arguments):
+        return tuple(torch.empty_like(x) for x in arguments[: count - 2])
+
+    def setup_context(ctx, inputs, output):
+        *tensors, ctx.delta_softplus, ctx.engine, _ = inputs
+        ctx.save_for_backward(*tensors, output[2])
+        ctx.set_materialize_grads(False)
+
+    def differentiate(ctx, grad_output, grad_last_state, grad_checkpoints):
+        *tensors, checkpoints = ctx.saved_tensors
+        none = (None,) * (count + 3)
+        if grad_output is None:
+            return none
+        if not checkpoints.numel():
+            raise RuntimeError(
+                "the scan ran without what its backward needs: it was recorded where no gradient was wanted"
+            )
+        arguments = grad_output.contiguous(), *tensors, ctx.delta_softplus, ctx.engine, checkpoints
+        gradients = getattr(torch.ops.nnunet_mamba, f"{name}_backward")(*arguments)
+        return *gradients, *none[count - 2 :]
+
+    traced = {"tags": torch.Tag.pt2_compliant_tag}
+    _library.define(
+        f"{name}({inputs}, bool delta_softplus, str engine, bool keep) -> (Tensor, Tensor, Tensor)", **traced
+    )
+    _library.define(
+        f"{name}_backward(Tensor grad_output, {inputs}, bool delta_softplus, str engine, Tensor checkpoints)"
+        f" -> ({gradients})",
+        **traced,
+    )
+    _library.impl(name, forward, "CompositeExplicitAutograd")
+    _library.impl(name, forward_shapes, "Meta")
+    _library.impl(f"{name}_backward", backward, "CompositeExplicitAutograd")
+    _library.impl(f"{name}_backward", backward_shapes, "Meta")
+    torch.library.register_autograd(f"nnunet_mamba::{name}", differentiate, setup_context=setup_context, lib=_library)
 
 
-def _forward_shapes(*arguments):
-    *tensors, _, engine, keep = arguments
-    inputs = ScanInputs(*tensors)
-    sizes = inputs.sizes
-    state = inputs.u.new_empty(sizes.batch, sizes.directions, sizes.channels, sizes.states)
-    kept = load_engine(engine).checkpoint_shape(sizes) if keep else (0,)
-    return torch.empty_like(inputs.u), state, inputs.u.new_empty(kept)
-
-
-@torch.compiler.disable
-def _backward(grad_output, *arguments):
-    *tensors, delta_softplus, engine, checkpoints = arguments
-    return load_engine(engine).scan_backward(grad_output, ScanInputs(*tensors), delta_softplus, checkpoints)
-
-
-def _backward_shapes(grad_output, *arguments):
-    return tuple(torch.empty_like(x) for x in arguments[:7])
-
-
-def _setup_context(ctx, inputs, output):
-    *tensors, ctx.delta_softplus, ctx.engine, _ = inputs
-    ctx.save_for_backward(*tensors, output[2])
-    ctx.set_materialize_grads(False)
-
-
-def _differentiate(ctx, grad_output, grad_last_state, grad_checkpoints):
-    *tensors, checkpoints = ctx.saved_tensors
-    none = (None,) * (len(tensors) + 3)
-    if grad_output is None:
-        return none
-    if not checkpoints.numel():
-        raise RuntimeError("the scan ran without what its backward needs: it was recorded where no gradient was wanted")
-    arguments = grad_output.contiguous(), *tensors, ctx.delta_softplus, ctx.engine, checkpoints
-    return *torch.ops.nnunet_mamba.scan_backward(*arguments), *none[7:]
-
-
-_library.impl("scan", _forward, "CompositeExplicitAutograd")
-_library.impl("scan", _forward_shapes, "Meta")
-_library.impl("scan_backward", _backward, "CompositeExplicitAutograd")
-_library.impl("scan_backward", _backward_shapes, "Meta")
-torch.library.register_autograd("nnunet_mamba::scan", _differentiate, setup_context=_setup_context, lib=_library)
+_register("scan", ScanInputs)
+_register("projected_scan", ProjectedInputs)

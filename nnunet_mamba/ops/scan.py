@@ -94,11 +94,21 @@ def directional_scan(
     _check("C", C, u, tuple(B.shape))
     _check("D", D, u, (directions, channels))
     _check("delta_bias", delta_bias, u, (directions, channels))
-    if orders.positions.shape != (directions, length) or orders.positions.device != u.device:
-        got, device = tuple(orders.positions.shape), orders.positions.device
-        raise ValueError(f"orders: got {got} on {device}, wanted {(directions, length)} on {u.device}")
+    check_orders(orders, directions, u)
     tensors = u, delta, A, B[:, :, None], C[:, :, None], D, delta_bias
     return _run(tensors, orders, True, engine)[0]
+
+
+def check_orders(orders: ScanOrders, directions: int, u: Tensor) -> None:
+    """Raise ValueError unless `orders` are `directions` walks of the map u, on its device."""
+    positions, wanted = orders.positions, (directions, u.shape[2])
+    if positions.shape != wanted or positions.device != u.device:
+        raise ValueError(f"orders: got {tuple(positions.shape)} on {positions.device}, wanted {wanted} on {u.device}")
+
+
+def exports() -> bool:
+    """Whether torch exports the network, or ONNX does: exporters do not know our operators."""
+    return _torch_is_exporting() or torch.onnx.is_in_onnx_export()
 
 
 def _check_map(u: Tensor, wanted: str) -> None:
@@ -134,6 +144,6 @@ def _run(
         if name == REFERENCE:
             operator.log_choice(name, u.device.type)
             return reference.scan(inputs, delta_softplus)
-        if _torch_is_exporting() or torch.onnx.is_in_onnx_export():  # exporters do not know our operator
+        if exports():
             return torch_engine.exportable_scan(inputs, delta_softplus)
         return operator.scan(inputs, delta_softplus, name)

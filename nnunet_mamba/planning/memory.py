@@ -1,14 +1,22 @@
 """How much memory the training of a network takes, for any patch and batch."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import lru_cache
 
+from nnunet_mamba.ops.projected import separate_projections
 from nnunet_mamba.planning.training_step import Sizes, TrainingStep
 from nnunet_mamba.trainers.dry_run import peak_bytes, with_what_malloc_keeps
 
 
 def training_bytes(
-    network: str, in_channels: int, num_classes: int, patch_size: Sequence[int], batch_size: int, sizes: Sizes = ()
+    network: str,
+    in_channels: int,
+    num_classes: int,
+    patch_size: Sequence[int],
+    batch_size: int,
+    sizes: Sizes = (),
+    on_gpu: bool = False,
 ) -> int:
     """The peak of a training step in float32, with weights, gradients, Adam's moments, the batch and all activations.
 
@@ -22,8 +30,9 @@ def training_bytes(
         in_channels: channels of the images.
         num_classes: channels of the logits.
         patch_size: (H, W).
+        on_gpu: no GPU engine projects inside the scan, see `ops.projected_scan`.
     """
-    return _counted(network, in_channels, num_classes, tuple(map(int, patch_size)), int(batch_size), sizes)[0]
+    return _counted(network, in_channels, num_classes, tuple(map(int, patch_size)), int(batch_size), sizes, on_gpu)[0]
 
 
 def resident_bytes(
@@ -37,7 +46,13 @@ def resident_bytes(
 
 @lru_cache(maxsize=256)
 def _counted(
-    network: str, in_channels: int, num_classes: int, patch_size: tuple[int, ...], batch_size: int, sizes: Sizes
+    network: str,
+    in_channels: int,
+    num_classes: int,
+    patch_size: tuple[int, ...],
+    batch_size: int,
+    sizes: Sizes,
+    on_gpu: bool = False,
 ) -> tuple[int, int]:
     """Bytes at the peak, and the number of parameters."""
     parameters = 0
@@ -49,4 +64,5 @@ def _counted(
         step.make_moments()
         step(batch_size)
 
-    return peak_bytes(train), parameters
+    with separate_projections() if on_gpu else nullcontext():
+        return peak_bytes(train), parameters

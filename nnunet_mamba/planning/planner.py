@@ -1,7 +1,7 @@
 """nnU-Net's experiment planner for our networks: its rules for data; patch and batch by our networks' memory."""
 
 import json
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
@@ -86,7 +86,7 @@ class MambaPlanner(ExperimentPlanner):
         """Bytes that a training step takes at its peak, of a GPU's memory or a process's."""
         channels = self.dataset_json.get("channel_names") or self.dataset_json["modality"]
         labels = LabelManager(self.dataset_json["labels"], self.dataset_json.get("regions_class_order"))
-        count = resident_bytes if self.kind == RAM else training_bytes
+        count = resident_bytes if self.kind == RAM else partial(training_bytes, on_gpu=True)
         return count(self.network, len(channels), labels.num_segmentation_heads, patch_size, batch_size, self.sizes)
 
     def _fit_unet(self, arguments: dict, spacing, patch: tuple[int, int]) -> None:

@@ -14,7 +14,7 @@ pytest.importorskip("numba")
 
 from helpers.scan_definition import definition
 from nnunet_mamba.ops import ScanOrders, _cpu_scratch, cpu
-from nnunet_mamba.ops.engines import ScanInputs
+from nnunet_mamba.ops.engines import ProjectedInputs, ScanInputs
 
 LAYOUT = _cpu_scratch.forward_layout(rows=64, states=5, blocks=3, entries=2)
 GRADIENTS = ("u", "delta", "A", "B", "C", "D", "delta_bias")
@@ -104,6 +104,44 @@ def test_engine_equals_the_definition(batch, directions, channels, groups, state
     if not softplus:
         inputs = inputs._replace(delta=inputs.delta.abs(), delta_bias=inputs.delta_bias.abs())
     compare(inputs, softplus)
+
+
+@pytest.mark.parametrize("softplus", [True, False])
+@pytest.mark.parametrize(
+    "batch, directions, channels, states, length, orders",
+    [
+        (1, 1, 1, 1, 1, ("forward",)),
+        (4, 4, 8, 16, 640, ("forward", "columns", "backward", "blocks")),
+        (3, 2, 8, 16, 300, ("random", "columns")),
+        (3, 2, 5, 6, 500, ("random", "columns")),
+        (1, 4, 16, 16, 500, ("columns", "backward")),
+        (2, 2, 12, 20, 270, ("random", "forward")),
+    ],
+)
+def test_projected_scan_equals_the_definition(batch, directions, channels, states, length, orders, softplus):
+    """Of the weights' products with u, in float64."""
+    plain = scan_inputs(batch, directions, channels, 1, states, length, orders)
+    weights = [torch.randn(directions, size, channels) / channels for size in (channels, states, states)]
+    bias = plain.delta_bias - 2 if softplus else plain.delta_bias.abs() + 1
+    if not softplus:
+        weights[0] = weights[0].abs()
+        plain = plain._replace(u=plain.u.abs())
+    inputs = ProjectedInputs(plain.u, *weights, plain.A, plain.D, bias, plain.positions, plain.steps)
+    *tensors, positions, steps = inputs
+    u, *projections, A, D, bias = exact = [x.double().requires_grad_() for x in tensors]
+    delta, B, C = (torch.einsum("kod,bdl->bkol", weight, u) for weight in projections)
+    wanted, wanted_state = definition(
+        ScanInputs(u, delta, A, B[:, :, None], C[:, :, None], D, bias, positions, steps), softplus
+    )
+    grad = torch.randn_like(inputs.u)
+    wanted_grads = torch.autograd.grad(wanted, exact, grad.double())
+    y, state, checkpoints = cpu.projected_scan_forward(inputs, softplus, keep=True)
+    grads = cpu.projected_scan_backward(grad, inputs, softplus, checkpoints)
+    assert checkpoints.shape == cpu.checkpoint_shape(inputs.sizes)
+    assert_close("y", y, wanted.detach(), 1e-5)
+    assert_close("last state", state, wanted_state.detach(), 1e-5)
+    for name, got, exactly in zip(ProjectedInputs._fields, grads, wanted_grads, strict=False):
+        assert_close(f"gradient of {name}", got, exactly, 1e-4)
 
 
 @pytest.fixture(params=["torch's threads", "Python's threads"])

@@ -64,7 +64,7 @@ def dataset(tmp_path, monkeypatch):
 def quick(monkeypatch):
     """An estimate that takes no time."""
 
-    def line(network, in_channels, num_classes, patch_size, batch_size, sizes):
+    def line(network, in_channels, num_classes, patch_size, batch_size, sizes, on_gpu=False):
         return 100_000_000 + 10_000 * np.prod(patch_size) * batch_size
 
     monkeypatch.setattr(planner, "training_bytes", line)
