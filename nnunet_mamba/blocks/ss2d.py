@@ -14,8 +14,8 @@ DIRECTIONS = 4
 class SS2D(nn.Module):
     """Projects in, convolves depthwise, scans along rows and columns both ways, gates and projects out.
 
-    Under autocast, the scan and the projections to its parameters stay in float32: their exponentials overflow half
-    precision. Parameters have the same names as in VMamba.
+    Under autocast, and in a network of half precision, the scan and the projections to its parameters stay in float32:
+    their exponentials overflow half precision. Parameters have the same names as in VMamba.
 
     Args:
         d_model: channels of the map.
@@ -57,7 +57,7 @@ class SS2D(nn.Module):
         x = self.conv2d(linear(x, into_scan).permute(0, 3, 1, 2))  # channels last in memory
         x = silu(x.flatten(2).contiguous())  # channels first, for the scan
         y = self._scan(x, self.orders(height, width, x.device))
-        y = self.out_norm(y.transpose(1, 2))
+        y = self.out_norm(y.transpose(1, 2).to(self.out_norm.weight.dtype))
         return self.out_proj(y * silu(z)).unflatten(1, (height, width))
 
     def orders(self, height: int, width: int, device: torch.device) -> ScanOrders:
@@ -70,13 +70,14 @@ class SS2D(nn.Module):
         delta, B and C have a projection each: slices of a joint projection would have to be copied.
         """
         with torch.autocast(device_type=x.device.type, enabled=False):
-            x = x.to(torch.promote_types(x.dtype, torch.float32))
-            parts = self.x_proj_weight.split([self.dt_rank, self.d_state, self.d_state], dim=1)
+            dtype = torch.promote_types(x.dtype, torch.float32)
+            x = x.to(dtype)
+            parts = self.x_proj_weight.to(dtype).split([self.dt_rank, self.d_state, self.d_state], dim=1)
             dt, B, C = (_project(part.flatten(0, 1), x).unflatten(1, (DIRECTIONS, -1)) for part in parts)
             # bmm, not einsum: einsum's memory layout would cost a copy here and another in the backward
-            weights = self.dt_projs_weight.expand(len(x), -1, -1, -1).flatten(0, 1)
+            weights = self.dt_projs_weight.to(dtype).expand(len(x), -1, -1, -1).flatten(0, 1)
             delta = torch.bmm(weights, dt.flatten(0, 1)).unflatten(0, (len(x), DIRECTIONS))
-            A = -torch.exp(self.A_logs).view(DIRECTIONS, self.d_inner, self.d_state)
+            A = -torch.exp(self.A_logs.to(dtype)).view(DIRECTIONS, self.d_inner, self.d_state)
             return directional_scan(x, delta, A, B, C, self.Ds.view(DIRECTIONS, -1), self.dt_projs_bias, orders)
 
 

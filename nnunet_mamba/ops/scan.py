@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import silu
 
-from nnunet_mamba.ops import operator, reference, torch_engine
+from nnunet_mamba.ops import operator, reference, torch_engine, transforms
 from nnunet_mamba.ops.engines import REFERENCE, ScanInputs, engine_for
 from nnunet_mamba.ops.plain import plain
 from nnunet_mamba.ops.scan_orders import ScanOrders, identity_order
@@ -175,4 +175,5 @@ def _run(
             return reference.scan(inputs, delta_softplus)
         if _torch_is_exporting() or torch.onnx.is_in_onnx_export():  # exporters do not know our operator
             return torch_engine.exportable_scan(inputs, delta_softplus)
-        return operator.scan(inputs, delta_softplus, name)
+        transformed = not torch.compiler.is_compiling() and transforms.active()
+        return (transforms if transformed else operator).scan(inputs, delta_softplus, name)
