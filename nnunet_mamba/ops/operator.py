@@ -5,7 +5,9 @@ It is registered through torch.library.Library. torch.library.custom_op asks `in
 """
 
 import logging
-from functools import cache
+import sys
+from collections.abc import Callable
+from functools import cache, wraps
 
 import torch
 from torch import Tensor
@@ -14,6 +16,7 @@ from nnunet_mamba.ops.engines import ScanInputs, load_engine
 
 logger = logging.getLogger("nnunet_mamba")
 
+NO_SECOND_DERIVATIVE = "the scan has no second derivative: use engine='reference', which autograd records"
 _INPUTS = ", ".join(f"Tensor {name}" for name in ScanInputs._fields)
 _GRADIENTS = ", ".join(["Tensor"] * 7)
 
@@ -42,7 +45,22 @@ def log_choice(engine: str, device: str) -> None:
     logger.info("selective scan on %s: engine '%s'", device, engine)
 
 
-@torch.compiler.disable  # torch.compile does not look inside, even if the operator runs beside a compiled graph
+def _not_compiled(run: Callable) -> Callable:
+    """torch.compile does not look inside `run`, even if the operator runs beside a compiled graph.
+
+    torch.compiler.disable imports torch._dynamo, which takes longer than the rest of torch. So it is applied at the
+    first call after something else has imported that; until then nothing is compiled.
+    """
+    disabled = cache(torch.compiler.disable)
+
+    @wraps(run)
+    def call(*arguments):
+        return (disabled(run) if "torch._dynamo" in sys.modules else run)(*arguments)
+
+    return call
+
+
+@_not_compiled
 def _forward(*arguments):
     *tensors, delta_softplus, engine, keep = arguments
     log_choice(engine, tensors[0].device.type)
@@ -58,7 +76,7 @@ def _forward_shapes(*arguments):
     return torch.empty_like(inputs.u), state, inputs.u.new_empty(kept)
 
 
-@torch.compiler.disable
+@_not_compiled
 def _backward(grad_output, *arguments):
     *tensors, delta_softplus, engine, checkpoints = arguments
     return load_engine(engine).scan_backward(grad_output, ScanInputs(*tensors), delta_softplus, checkpoints)
@@ -85,8 +103,13 @@ def _differentiate(ctx, grad_output, grad_last_state, grad_checkpoints):
     return *torch.ops.nnunet_mamba.scan_backward(*arguments), *none[7:]
 
 
+def _refuse_second_derivative(ctx, *_):
+    raise NotImplementedError(NO_SECOND_DERIVATIVE)
+
+
 _library.impl("scan", _forward, "CompositeExplicitAutograd")
 _library.impl("scan", _forward_shapes, "Meta")
 _library.impl("scan_backward", _backward, "CompositeExplicitAutograd")
 _library.impl("scan_backward", _backward_shapes, "Meta")
 torch.library.register_autograd("nnunet_mamba::scan", _differentiate, setup_context=_setup_context, lib=_library)
+torch.library.register_autograd("nnunet_mamba::scan_backward", _refuse_second_derivative, lib=_library)

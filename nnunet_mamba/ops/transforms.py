@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from nnunet_mamba.ops.engines import ScanInputs
+from nnunet_mamba.ops.operator import NO_SECOND_DERIVATIVE
 
 
 def active() -> bool:
@@ -59,7 +60,7 @@ class _Gradients(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, *_):
-        raise NotImplementedError("the scan has no second derivative: use engine='reference', which autograd records")
+        raise NotImplementedError(NO_SECOND_DERIVATIVE)
 
     @staticmethod
     def jvp(ctx, *tangents):
