@@ -14,8 +14,8 @@ DIRECTIONS = 4
 class SS2D(nn.Module):
     """Projects in, convolves depthwise, scans along rows and columns both ways, gates and projects out.
 
-    Under autocast, the scan and the projections to its parameters stay in float32: their exponentials overflow half
-    precision. Parameters have the same names as in VMamba.
+    Under autocast, and in a network of half precision, the scan and the projections to its parameters stay in float32:
+    their exponentials overflow half precision. Parameters have the same names as in VMamba.
 
     Args:
         d_model: channels of the map.
@@ -56,15 +56,20 @@ class SS2D(nn.Module):
         z = linear(x, into_gate).flatten(1, 2)
         x = self.conv2d(linear(x, into_scan).permute(0, 3, 1, 2))  # channels last in memory
         x = silu(x.flatten(2).contiguous())  # channels first, for the scan
-        A = -torch.exp(self.A_logs).view(DIRECTIONS, self.d_inner, self.d_state)
-        parameters = self.x_proj_weight, self.dt_projs_weight, A, self.Ds.view(DIRECTIONS, -1), self.dt_projs_bias
-        y = projected_scan(x, *parameters, self.orders(height, width, x.device))
-        y = self.out_norm(y.transpose(1, 2))
+        y = self._scan(x, self.orders(height, width, x.device))
+        y = self.out_norm(y.transpose(1, 2).to(self.out_norm.weight.dtype))
         return self.out_proj(y * silu(z)).unflatten(1, (height, width))
 
     def orders(self, height: int, width: int, device: torch.device) -> ScanOrders:
         """The four walks of a map, (4, height * width) positions."""
         return cross_scan_orders(height, width, device)
+
+    def _scan(self, x: Tensor, orders: ScanOrders) -> Tensor:
+        """(B, D, L) -> (B, D, L), in float32 or better."""
+        dtype = torch.promote_types(x.dtype, torch.float32)
+        A = -torch.exp(self.A_logs.to(dtype)).view(DIRECTIONS, self.d_inner, self.d_state)
+        D = self.Ds.view(DIRECTIONS, -1)
+        return projected_scan(x, self.x_proj_weight, self.dt_projs_weight, A, D, self.dt_projs_bias, orders)
 
 
 class VSSBlock(nn.Module):

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from nnunet_mamba.ops.plain import plain
+
 STRIDE = 32
 SMALLEST = 16  # pixels; a smaller image would be mostly padding
 HALF_LIMIT = 1e4  # a weighted sum of a few channels of this size stays below 65504, the largest float16
@@ -33,15 +35,17 @@ def padded_size(size: tuple[int, int], stride: int = STRIDE) -> tuple[int, int]:
 
 
 def padded(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """`x` with zeros below and to the right up to `size`, channels last; under float16 autocast clamped to +-10000.
+    """`x` with zeros below and to the right up to `size`, channels last, as a plain tensor; float16 clamped to +-10000.
 
     Channels last is the memory layout of all that follows: depthwise convolutions take half the time in it.
 
     nnU-Net's z-score divides by the standard deviation or 1e-8. A constant image, such as an empty slice, becomes
     rounding errors times 1e8, which overflow float16. Other images stay far below the limit.
     """
+    x = plain(x)
     kind = x.device.type
-    if torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) == torch.float16:
+    autocast = torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) == torch.float16
+    if autocast or x.dtype == torch.float16:
         x = x.clamp(-HALF_LIMIT, HALF_LIMIT)
     x = pad(x, (0, size[1] - x.shape[3], 0, size[0] - x.shape[2]))
     return x.contiguous(memory_format=torch.channels_last)

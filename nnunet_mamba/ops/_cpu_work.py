@@ -26,8 +26,8 @@ class WorkItem(NamedTuple):
 
 
 def entries_per_vector(sizes: Sizes) -> int:
-    """Two if the channels fill at most half of the lanes."""
-    return 2 if sizes.groups == 1 and sizes.channels <= LANES // 2 and sizes.batch > 1 else 1
+    """At most: two if the channels fill half of the lanes or less. The last entry may be on its own."""
+    return 2 if sizes.groups == 1 and sizes.channels <= LANES // 2 else 1
 
 
 def blocks_per_group(sizes: Sizes) -> int:
@@ -36,8 +36,7 @@ def blocks_per_group(sizes: Sizes) -> int:
 
 def vectors(sizes: Sizes) -> int:
     """Number of vectors that hold every channel of every batch entry."""
-    whole, rest = divmod(sizes.batch, entries_per_vector(sizes))
-    return (whole + rest) * sizes.groups * blocks_per_group(sizes)
+    return -(-sizes.batch // entries_per_vector(sizes)) * sizes.groups * blocks_per_group(sizes)
 
 
 def work(sizes: Sizes, threads: int) -> tuple[list[WorkItem], int, int]:

@@ -140,10 +140,13 @@ def _default(device: str, dtype: torch.dtype) -> str:
     return "cpu" if device == "cpu" else "torch"
 
 
-@torch.compiler.assume_constant_result
 def _default_on_cuda() -> str:
-    """A constant for torch.compile, which must not trace the search. The decorator needs a plain function."""
+    """A constant for torch.compile, which must not trace the search. The mark needs a plain function."""
     return _best_on_cuda()
+
+
+# torch.compiler.assume_constant_result sets the same mark, but imports torch._dynamo for it: over a second
+setattr(_default_on_cuda, "_dynamo_marked_constant", True)  # noqa: B010 (mypy knows no attributes of functions)
 
 
 @cache

@@ -5,7 +5,9 @@ It is registered through torch.library.Library. torch.library.custom_op asks `in
 """
 
 import logging
-from functools import cache
+import sys
+from collections.abc import Callable
+from functools import cache, wraps
 
 import torch
 from torch import Tensor
@@ -14,6 +16,7 @@ from nnunet_mamba.ops.engines import ProjectedInputs, ScanInputs, load_engine
 
 logger = logging.getLogger("nnunet_mamba")
 
+NO_SECOND_DERIVATIVE = "the scan has no second derivative: use engine='reference', which autograd records"
 _library = torch.library.Library("nnunet_mamba", "DEF")
 
 
@@ -32,6 +35,25 @@ def log_choice(engine: str, device: str) -> None:
     logger.info("selective scan on %s: engine '%s'", device, engine)
 
 
+def _not_compiled(run: Callable) -> Callable:
+    """torch.compile does not look inside `run`, even if the operator runs beside a compiled graph.
+
+    torch.compiler.disable imports torch._dynamo, which takes longer than the rest of torch. So it is applied at the
+    first call after something else has imported that; until then nothing is compiled.
+    """
+    disabled = cache(torch.compiler.disable)
+
+    @wraps(run)
+    def call(*arguments):
+        return (disabled(run) if "torch._dynamo" in sys.modules else run)(*arguments)
+
+    return call
+
+
+def _refuse_second_derivative(ctx, *_):
+    raise NotImplementedError(NO_SECOND_DERIVATIVE)
+
+
 def _register(name: str, inputs_class: type[ScanInputs] | type[ProjectedInputs]) -> None:
     """Make `name` and `name_backward` operators, computed by the engine's functions `name_forward` and `_backward`."""
     count = len(inputs_class._fields)
@@ -40,7 +62,7 @@ def _register(name: str, inputs_class: type[ScanInputs] | type[ProjectedInputs])
         ", ".join(["Tensor"] * (count - 2)),
     )
 
-    @torch.compiler.disable  # torch.compile does not look inside, even if the operator runs beside a compiled graph
+    @_not_compiled
     def forward(*arguments):
         *tensors, delta_softplus, engine, keep = arguments
         log_choice(engine, tensors[0].device.type)
@@ -55,7 +77,7 @@ def _register(name: str, inputs_class: type[ScanInputs] | type[ProjectedInputs])
         kept = load_engine(engine).checkpoint_shape(sizes) if keep else (0,)
         return torch.empty_like(inputs.u), state, inputs.u.new_empty(kept)
 
-    @torch.compiler.disable
+    @_not_compiled
     def backward(grad_output, *arguments):
         *tensors, delta_softplus, engine, checkpoints = arguments
         compute = getattr(load_engine(engine), f"{name}_backward")
@@ -96,6 +118,7 @@ def _register(name: str, inputs_class: type[ScanInputs] | type[ProjectedInputs])
     _library.impl(f"{name}_backward", backward, "CompositeExplicitAutograd")
     _library.impl(f"{name}_backward", backward_shapes, "Meta")
     torch.library.register_autograd(f"nnunet_mamba::{name}", differentiate, setup_context=setup_context, lib=_library)
+    torch.library.register_autograd(f"nnunet_mamba::{name}_backward", _refuse_second_derivative, lib=_library)
 
 
 _register("scan", ScanInputs)

@@ -7,9 +7,9 @@ from contextvars import ContextVar
 import torch
 from torch import Tensor
 
-from nnunet_mamba.ops import operator
+from nnunet_mamba.ops import operator, transforms
 from nnunet_mamba.ops.engines import ENGINES, REFERENCE, ProjectedInputs, engine_for
-from nnunet_mamba.ops.scan import check_orders, directional_scan, exports
+from nnunet_mamba.ops.scan import check, check_map, check_orders, computed, directional_scan, exports
 from nnunet_mamba.ops.scan_orders import ScanOrders
 
 _separate: ContextVar[bool] = ContextVar("separate", default=False)
@@ -50,27 +50,41 @@ def projected_scan(
     Source:
         Liu et al. 2024, VMamba: Visual State Space Model (SS2D).
     """
-    states, rank = A.shape[-1], dt_proj_weight.shape[-1]
+    check_map(u, "(B, C, L)")
+    directions, channels, states = len(orders.positions), u.shape[1], A.shape[-1]
+    check("dt_proj_weight", dt_proj_weight, u, (directions, channels, None))
+    rank = dt_proj_weight.shape[2]
+    check("x_proj_weight", x_proj_weight, u, (directions, rank + 2 * states, channels))
+    check("A", A, u, (directions, channels, None))
+    for name, x in (("D", D), ("delta_bias", delta_bias)):
+        check(name, x, u, (directions, channels))
+    check_orders(orders, directions, u)
     with torch.autocast(device_type=u.device.type, enabled=False):
-        u = u.to(torch.promote_types(u.dtype, torch.float32))
-        dt_weight, B_weight, C_weight = x_proj_weight.to(u.dtype).split([rank, states, states], dim=1)
-        dt_proj_weight = dt_proj_weight.to(u.dtype)
+        tensors = u, x_proj_weight, dt_proj_weight, A, D, delta_bias
+        u, x_proj_weight, dt_proj_weight, A, D, delta_bias = (computed(x, u.dtype) for x in tensors)
+        dt_weight, B_weight, C_weight = x_proj_weight.split([rank, states, states], dim=1)
         name = engine_for(u.device.type, u.dtype, engine)
-        if _is_fused(name, u.shape[1]):
-            check_orders(orders, len(A), u)
+        if _is_fused(name, channels):
             weights = torch.bmm(dt_proj_weight, dt_weight), B_weight, C_weight
-            others = (x.to(u.dtype) for x in (A, D, delta_bias))
-            return operator.scan(ProjectedInputs(u, *weights, *others, orders.positions, orders.steps), True, name)[0]
+            inputs = ProjectedInputs(u, *weights, A, D, delta_bias, orders.positions, orders.steps)
+            return operator.scan(inputs, True, name)[0]
         # a projection each: slices of a joint one would have to be copied
-        dt, B, C = (_project(x.flatten(0, 1), u).unflatten(1, (len(A), -1)) for x in (dt_weight, B_weight, C_weight))
+        dt, B, C = (
+            _project(x.flatten(0, 1), u).unflatten(1, (directions, -1)) for x in (dt_weight, B_weight, C_weight)
+        )
         # bmm, not einsum: einsum's memory layout would cost a copy here and another in the backward
         weights = dt_proj_weight.expand(u.shape[0], -1, -1, -1).flatten(0, 1)
-        delta = torch.bmm(weights, dt.flatten(0, 1)).unflatten(0, (u.shape[0], len(A)))
+        delta = torch.bmm(weights, dt.flatten(0, 1)).unflatten(0, (u.shape[0], directions))
         return directional_scan(u, delta, A, B, C, D, delta_bias, orders, engine)
 
 
 def _is_fused(engine: str, channels: int) -> bool:
-    if engine == REFERENCE or _separate.get() or exports():
+    if (
+        engine == REFERENCE
+        or _separate.get()
+        or exports()
+        or (not torch.compiler.is_compiling() and transforms.active())
+    ):
         return False
     return channels <= ENGINES[engine].projects
 

@@ -1,4 +1,4 @@
-"""The front door of the scan: checks the arguments, picks the engine and keeps the scan in float32."""
+"""The front door of the scan: checks the arguments, picks the engine and keeps the scan in float32 or float64."""
 
 from collections.abc import Sequence
 
@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import silu
 
-from nnunet_mamba.ops import operator, reference, torch_engine
+from nnunet_mamba.ops import operator, reference, torch_engine, transforms
 from nnunet_mamba.ops.engines import REFERENCE, ScanInputs, engine_for
+from nnunet_mamba.ops.plain import plain
 from nnunet_mamba.ops.scan_orders import ScanOrders, identity_order
 
 _torch_is_exporting = getattr(torch.compiler, "is_exporting", lambda: False)  # torch before 2.7 does not have it
@@ -26,37 +27,50 @@ def selective_scan(
     return_last_state: bool = False,
     engine: str | None = None,
 ) -> Tensor | tuple[Tensor, Tensor]:
-    """Mamba's selective scan along L, with the arguments of `mamba_ssm`'s `selective_scan_fn`.
+    """Mamba's selective scan along L: takes the place of `mamba_ssm`'s `selective_scan_fn`, on any device.
 
     h_t = exp(delta_t A) h_{t-1} + delta_t B_t u_t;  y_t = C_t h_t + D u_t.  With z, the result is y * silu(z).
 
+    Everything is computed in float32, or in float64 like u, and rounded once to the result's type. A constant B or C is
+    repeated for each step, so it takes N times the memory of u.
+
     Shape:
-        u, delta, z: (B, D, L). A: (D, N), real. B, C: (B, N, L), or (B, G, N, L) with G dividing D. D, delta_bias:
-        (D,).
+        u, z: (B, D, L). delta: (B, D, L), or (B, G, L) with G dividing D, as in VMamba. A: (D, N), real.
+        B, C: (B, N, L); or (B, G, N, L) with G dividing D; or (D, N), constant along L.
+        D: (D,). delta_bias: (D,), or one per group of delta.
     Returns:
-        (B, D, L) float32, or float64 like u. With `return_last_state` also the last state (B, D, N), without gradient.
+        (B, D, L) in u's type. With `return_last_state` also the last state (B, D, N), in float32 or float64, without
+        gradient.
     Raises:
-        ValueError: an argument's shape, device or type is wrong, or the engine is unknown.
+        ValueError: an argument's shape, device or type is wrong (A is complex, say), or the engine is unknown.
     Source:
         Gu and Dao 2023, Mamba: Linear-Time Sequence Modeling with Selective State Spaces, algorithm 2.
     """
-    _check_map(u, "(B, D, L)")
+    check_map(u, "(B, D, L)")
     batch, channels, length = u.shape
-    _check("delta", delta, u, (batch, channels, length))
-    _check("A", A, u, (channels, None))
+    check("delta", delta, u, (batch, None, length))
+    _check_groups("delta", delta.shape[1], channels)
+    check("A", A, u, (channels, None))
     B, C = (x[:, None] if x.dim() == 3 else x for x in (B, C))
-    _check("B", B, u, (batch, None, A.shape[1], length))
-    _check("C", C, u, tuple(B.shape))
-    if channels % B.shape[1]:
-        raise ValueError(f"B: got {B.shape[1]} groups, wanted a divisor of the {channels} channels of u")
-    _check("D", D, u, (channels,))
-    _check("delta_bias", delta_bias, u, (channels,))
-    _check("z", z, u, (batch, channels, length))
-    D, delta_bias = (u.new_zeros(1, channels) if x is None else x[None] for x in (D, delta_bias))
-    tensors = u, delta[:, None], A[None], B[:, None], C[:, None], D, delta_bias
+    for name, x in (("B", B), ("C", C)):
+        check(name, x, u, (channels, A.shape[1]) if x.dim() == 2 else (batch, None, A.shape[1], length))
+        _check_groups(name, x.shape[1] if x.dim() == 4 else 1, channels)
+    if B.dim() == C.dim():
+        check("C", C, u, tuple(B.shape))
+    check("D", D, u, (channels,))
+    grouped_bias = delta_bias is not None and delta_bias.shape == delta.shape[1:2]
+    check("delta_bias", delta_bias, u, (delta.shape[1] if grouped_bias else channels,))
+    check("z", z, u, (batch, channels, length))
+    dtype = u.dtype
+    u, delta, A, B, C = (computed(x, dtype) for x in (u, delta, A, B, C))
+    D, delta_bias = (u.new_zeros(channels) if x is None else computed(x, dtype) for x in (D, delta_bias))
+    delta, delta_bias = _for_each_channel(delta, 1, channels), _for_each_channel(delta_bias, 0, channels)
+    B, C = _along(B, C, u), _along(C, B, u)
+    tensors = u, delta[:, None], A[None], B[:, None], C[:, None], D[None], delta_bias[None]
     y, state = _run(tensors, identity_order(length, u.device), delta_softplus, engine)
     if z is not None:
-        y = y * silu(z.to(y.dtype))
+        y = y * silu(computed(z, dtype))
+    y = y.to(dtype)
     return (y, state[:, 0].detach()) if return_last_state else y
 
 
@@ -83,20 +97,21 @@ def directional_scan(
     Raises:
         ValueError: an argument's shape, device or type is wrong, or the engine is unknown.
     """
-    _check_map(u, "(B, C, L)")
+    check_map(u, "(B, C, L)")
     if delta.dim() != 4:
         raise ValueError(f"delta: got shape {tuple(delta.shape)}, wanted (B, K, C, L)")
     batch, channels, length = u.shape
     directions = delta.shape[1]
-    _check("delta", delta, u, (batch, directions, channels, length))
-    _check("A", A, u, (directions, channels, None))
-    _check("B", B, u, (batch, directions, A.shape[2], length))
-    _check("C", C, u, tuple(B.shape))
-    _check("D", D, u, (directions, channels))
-    _check("delta_bias", delta_bias, u, (directions, channels))
+    check("delta", delta, u, (batch, directions, channels, length))
+    check("A", A, u, (directions, channels, None))
+    check("B", B, u, (batch, directions, A.shape[2], length))
+    check("C", C, u, tuple(B.shape))
+    check("D", D, u, (directions, channels))
+    check("delta_bias", delta_bias, u, (directions, channels))
     check_orders(orders, directions, u)
-    tensors = u, delta, A, B[:, :, None], C[:, :, None], D, delta_bias
-    return _run(tensors, orders, True, engine)[0]
+    dtype = u.dtype
+    u, delta, A, B, C, D, delta_bias = (computed(x, dtype) for x in (u, delta, A, B, C, D, delta_bias))
+    return _run((u, delta, A, B[:, :, None], C[:, :, None], D, delta_bias), orders, True, engine)[0]
 
 
 def check_orders(orders: ScanOrders, directions: int, u: Tensor) -> None:
@@ -111,12 +126,18 @@ def exports() -> bool:
     return _torch_is_exporting() or torch.onnx.is_in_onnx_export()
 
 
-def _check_map(u: Tensor, wanted: str) -> None:
+def check_map(u: Tensor, wanted: str) -> None:
     if u.dim() != 3 or 0 in u.shape:
         raise ValueError(f"u: got shape {tuple(u.shape)}, wanted {wanted}, each above zero")
+    check("u", u, u, tuple(u.shape))
 
 
-def _check(name: str, tensor: Tensor | None, u: Tensor, shape: tuple[int | None, ...]) -> None:
+def _check_groups(name: str, groups: int, channels: int) -> None:
+    if channels % groups:
+        raise ValueError(f"{name}: got {groups} groups, wanted a divisor of the {channels} channels of u")
+
+
+def check(name: str, tensor: Tensor | None, u: Tensor, shape: tuple[int | None, ...]) -> None:
     """Check the shape (None: any size above zero), the device and the type of one argument."""
     if tensor is None:
         return
@@ -132,18 +153,37 @@ def _check(name: str, tensor: Tensor | None, u: Tensor, shape: tuple[int | None,
         raise ValueError(f"{name}: got {tensor.dtype}, wanted a real floating point type")
 
 
+def computed(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """`x` as a plain tensor in the type that the scan of a `dtype` map computes in."""
+    return plain(x).to(torch.promote_types(dtype, torch.float32))
+
+
+def _for_each_channel(x: Tensor, dim: int, channels: int) -> Tensor:
+    """`x` with its groups along `dim` repeated to one per channel."""
+    groups = x.shape[dim]
+    return x if groups == channels else x.repeat_interleave(channels // groups, dim)
+
+
+def _along(x: Tensor, like: Tensor, u: Tensor) -> Tensor:
+    """B or C as (B, G, N, L), with one group per channel if it or `like`, the other one, is constant along L."""
+    batch, channels, length = u.shape
+    if x.dim() == 2:
+        return x[None, :, :, None].expand(batch, -1, -1, length)
+    return _for_each_channel(x, 1, channels) if like.dim() == 2 else x
+
+
 def _run(
     tensors: Sequence[Tensor], orders: ScanOrders, delta_softplus: bool, engine: str | None
 ) -> tuple[Tensor, Tensor]:
-    """The output and the last states, in at least float32 whatever autocast says."""
+    """The output and the last states, in the tensors' own type whatever autocast says."""
     u = tensors[0]
-    dtype = torch.promote_types(u.dtype, torch.float32)
-    name = engine_for(u.device.type, dtype, engine)
+    name = engine_for(u.device.type, u.dtype, engine)
     with torch.autocast(device_type=u.device.type, enabled=False):
-        inputs = ScanInputs(*[*(x.to(dtype) for x in tensors), orders.positions, orders.steps])
+        inputs = ScanInputs(*tensors, orders.positions, orders.steps)
         if name == REFERENCE:
             operator.log_choice(name, u.device.type)
             return reference.scan(inputs, delta_softplus)
         if exports():
             return torch_engine.exportable_scan(inputs, delta_softplus)
-        return operator.scan(inputs, delta_softplus, name)
+        transformed = not torch.compiler.is_compiling() and transforms.active()
+        return (transforms if transformed else operator).scan(inputs, delta_softplus, name)
