@@ -67,7 +67,7 @@ def train(loss: nn.Module, images: Tensor, labels: Tensor, seed: int) -> nn.Modu
 def test(network: nn.Module, images: Tensor, labels: Tensor) -> dict:
     dice, iou = [], []
     for image, label in zip(images, labels):
-        predicted, truth = network(image[None])[0].argmax(1)[0] > 0, label[0] > 0
+        predicted, truth = network(image[None]).argmax(1)[0] > 0, label[0] > 0
         both, either = int((predicted & truth).sum()), int((predicted | truth).sum())
         dice.append(2 * both / (both + either))
         iou.append(both / either)
