@@ -26,9 +26,17 @@ sys.path.insert(0, str(Path(__file__).parent))
 sys.path.append(str(Path(__file__).parents[1]))  # child processes of a test import its module from here
 
 
-def pytest_collection_modifyitems(items):
+def pytest_addoption(parser):
+    parser.addoption("--exhaustive", action="store_true", help="also the tests marked so: about half an hour")
+
+
+def pytest_collection_modifyitems(config, items):
     """Folders that train go first: a long file at the end would leave the other process without work."""
     items.sort(key=lambda item: item.path.parent.name not in ("benchmarks", "search", "trainers"))
+    if not config.getoption("exhaustive"):
+        left_out = [item for item in items if item.get_closest_marker("exhaustive")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("exhaustive")]
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -27,7 +27,10 @@ PAIRS = {
 HEADS = {"labels": 3, "regions": 2, "ignore": 3, "regions and ignore": 2}
 
 
-@pytest.fixture(scope="module", params=PAIRS)
+EXHAUSTIVE = [pytest.param(scenario, marks=pytest.mark.exhaustive) for scenario in ("regions", "ignore")]
+
+
+@pytest.fixture(scope="module", params=["labels", "regions and ignore", *EXHAUSTIVE])
 def course(request, scenarios, tmp_path_factory):
     """The folders that the whole course of a scenario leaves behind."""
     scenario, pair = request.param, PAIRS[request.param]
