@@ -18,6 +18,7 @@ import io
 import json
 import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -28,6 +29,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import torch
+from PIL import Image
 from torch import nn
 from tqdm import trange
 
@@ -41,14 +43,20 @@ TESTS = str(Path(__file__).resolve().parents[1] / "tests")
 STOCK, STOCK_KEEPING = "nnUNetTrainer", "nnUNetTrainer, keeping memory"
 NAMES = (STOCK, STOCK_KEEPING, *(entry.trainer for entry in catalogue.NETWORKS if not entry.finds))
 BATCH, SIZE = 4, (192, 256)
-ROWS = ("step", "forward", "busy")
+ROWS = ("step", "forward", "predict", "busy")
+PREDICTED = 40  # images
+KEEPING = {
+    "MALLOC_MMAP_THRESHOLD_": 2**25,
+    "MALLOC_TRIM_THRESHOLD_": 2**40,
+    "MALLOC_TOP_PAD_": 2**26,
+}  # as heap.py sets
 
 
 def serve(connection: Connection, name: str, row: str, folder: Path, plans: dict) -> None:
     """In a process of its own: run what `row` measures whenever asked to, and answer with its seconds."""
     with redirect_stdout(io.StringIO()):
         run = prepare(name, row, folder, plans)
-        for _ in range(2):
+        for _ in range(1 if row == "predict" else 2):
             run()
     connection.send(None)
     while connection.poll(None) and connection.recv():
@@ -66,6 +74,8 @@ def prepare(name: str, row: str, folder: Path, plans: dict) -> Callable[[], obje
         keep_freed_memory()
     trainer = make_trainer(name.split(",")[0], plans, folder, "cpu")
     trainer.initialize()
+    if row == "predict":
+        return predict_command(trainer, folder.parent / f"model of {name}", name == STOCK_KEEPING)
     if row == "forward":
         trainer.set_deep_supervision_enabled(False)
         network: nn.Module = trainer.network.eval()
@@ -74,6 +84,28 @@ def prepare(name: str, row: str, folder: Path, plans: dict) -> Callable[[], obje
     trainer.on_train_epoch_start()
     batch = make_batch(trainer, BATCH)
     return lambda: trainer.train_step(batch)
+
+
+def predict_command(trainer, model: Path, keeping: bool) -> Callable[[], object]:
+    """What a user types, on the weights as they were initialized."""
+    (model / "fold_0").mkdir(parents=True)
+    for name, content in (("plans.json", trainer.plans_manager.plans), ("dataset.json", trainer.dataset_json)):
+        (model / name).write_text(json.dumps(content))
+    trainer.save_checkpoint(str(model / "fold_0" / "checkpoint_final.pth"))
+    images, output = model.parent / "images", model / "predictions"
+    command = [str(Path(sys.executable).with_name("nnUNetv2_predict_from_modelfolder"))]
+    command += ["-m", str(model), "-i", str(images), "-o", str(output), "-f", "0", "-device", "cpu"]
+    environment = os.environ | ({key: str(value) for key, value in KEEPING.items()} if keeping else {})
+    return lambda: subprocess.run(command, env=environment, check=True, capture_output=True)
+
+
+def write_images(folder: Path) -> None:
+    from nnunet_mamba.demo.phantom import write_phantom
+
+    folder.mkdir()
+    found = write_phantom(folder.parent, PREDICTED, SIZE).rglob("*_Dermoscopic_Image/*.bmp")
+    for number, file in enumerate(sorted(found)):
+        Image.open(file).convert("RGB").save(folder / f"image{number:02}_0000.png")
 
 
 def measure(row: str, names: tuple[str, ...], rounds: int, folder: Path, plans: dict) -> dict[str, dict]:
@@ -148,6 +180,8 @@ def main() -> None:
             folder = describe_data_set(Path(work), dry=False)
             plans = default_plans(dry=False)
             plans["configurations"]["2d"] |= {"patch_size": list(SIZE), "batch_size": BATCH}
+            if row == "predict":
+                write_images(folder.parent / "images")
             found = with_ratios(measure(row, tuple(args.trainers), args.rounds, folder, plans))
         print(table(row, found), flush=True)
         if set(found) == set(NAMES):
