@@ -1,33 +1,51 @@
-"""Convert VMamba's weights into a file for SliceMamba and nnU-Net's -pretrained_weights."""
+"""Convert the authors' weights, or VMamba's for SliceMamba, into a file for nnU-Net's -pretrained_weights."""
 
 import argparse
 import re
 from pathlib import Path
+from typing import Any
 
 from nnunet_mamba import catalogue
 from nnunet_mamba.files import replacing
 
+SOURCES = ("vmamba", *(entry.key for entry in catalogue.NETWORKS if not entry.finds))
+INSIDE = ("state_dict", "model_state_dict", "model", "net")  # where checkpoints keep their state dict
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The source, the output and the network."""
-    parser.add_argument("source", choices=("vmamba",), help="source of the weights: vmamba, its VSSM as first released")
-    parser.add_argument("file", metavar="FILE", help="the checkpoint, for instance VMamba-tiny's (96 channels)")
+    """The source, the output and what the network should be like."""
+    parser.add_argument(
+        "source",
+        choices=SOURCES,
+        help="whose weights: those of a network's authors; or vmamba, its VSSM as first released, for SliceMamba",
+    )
+    parser.add_argument("file", metavar="FILE", help="the checkpoint: a state dict, or Lightning's")
     parser.add_argument(
         "-o", dest="output", required=True, metavar="OUT", help="file to write; then train with -pretrained_weights OUT"
     )
-    parser.add_argument("--in-channels", type=int, default=3, metavar="N", help="channels of the images (default: 3)")
+    parser.add_argument(
+        "--in-channels", type=int, metavar="N", help="channels of the images (default: the weights' own; vmamba: 3)"
+    )
+    parser.add_argument(
+        "--patch",
+        type=int,
+        nargs=2,
+        metavar=("H", "W"),
+        help="patch size of the training, where the network depends on it (default: the weights' own)",
+    )
     supernet = catalogue.network("slicemamba_supernet")
-    parser.add_argument("--supernet", action="store_true", help=f"write for {supernet.trainer}, not {supernet.finds}")
+    parser.add_argument(
+        "--supernet", action="store_true", help=f"vmamba: write for {supernet.trainer}, not {supernet.finds}"
+    )
 
 
 def run(args: argparse.Namespace) -> None:
     """Write the file and report every key."""
     import torch
 
-    from nnunet_mamba.networks import SliceMamba, SliceMambaSupernet
-    from nnunet_mamba.networks.vmamba import import_vmamba, state_for_any_slicing
+    from nnunet_mamba.networks.transfer import TO_CLASSES, state_for_any_slicing
 
-    if args.in_channels < 1:
+    if args.in_channels is not None and args.in_channels < 1:
         raise ValueError(f"--in-channels: got {args.in_channels}, wanted 1 or more")
     output = Path(args.output)
     if not output.parent.is_dir():
@@ -35,10 +53,11 @@ def run(args: argparse.Namespace) -> None:
     weights = _read(Path(args.file))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # for the tensors that the file does not have
-        network = (SliceMambaSupernet if args.supernet else SliceMamba)(args.in_channels, 2)
-    done = import_vmamba(network, weights)
-    head = "head.seg_layers."
-    state = {name: tensor for name, tensor in state_for_any_slicing(network).items() if not name.startswith(head)}
+        try:
+            network, done, fits = (_from_vmamba if args.source == "vmamba" else _from_authors)(args, weights)
+        except ValueError as error:
+            raise ValueError(str(error).replace("state_dict", args.file, 1)) from error
+    state = {name: tensor for name, tensor in state_for_any_slicing(network).items() if TO_CLASSES not in name}
     with replacing(output) as unfinished:
         torch.save({"network_weights": state}, unfinished)
     for name, targets in done.used.items():
@@ -46,9 +65,50 @@ def run(args: argparse.Namespace) -> None:
     for name, why in done.skipped.items():
         print(f"skipped  {name}: {why}")
     for name in done.missing:
-        why = "not in the file, it depends on the classes" if name.startswith(head) else "starts at random"
+        why = "it depends on the classes, so nnU-Net does not load it" if TO_CLASSES in name else "starts at random"
         print(f"missing  {name}: {why}")
+    print(f"for      {fits}")
     print(f"{len(done.used)} keys used, {len(done.skipped)} skipped, {len(done.missing)} missing; written: {output}")
+
+
+def _from_vmamba(args: argparse.Namespace, weights: dict) -> tuple:
+    from nnunet_mamba.networks import SliceMamba, SliceMambaSupernet
+    from nnunet_mamba.networks.vmamba import import_vmamba
+
+    if args.patch:
+        raise ValueError("--patch: SliceMamba fits every patch size; leave it out")
+    channels = args.in_channels or 3
+    network = (SliceMambaSupernet if args.supernet else SliceMamba)(channels, 2)
+    return network, import_vmamba(network, weights), _fits({"in_channels": channels})
+
+
+def _from_authors(args: argparse.Namespace, weights: dict) -> tuple:
+    from nnunet_mamba import networks
+    from nnunet_mamba.networks.input_size import check_input_size, padded_size
+    from nnunet_mamba.networks.transfer import import_published, recognise
+
+    if args.supernet:
+        raise ValueError("--supernet: only VMamba's weights serve a supernet; leave it out")
+    network = getattr(networks, catalogue.network(args.source).network)
+    other: dict[str, Any] = {"in_channels": args.in_channels} if args.in_channels else {}
+    if args.patch:
+        found = recognise(network, weights)
+        if found and "input_size" not in found.arguments:
+            raise ValueError(f"--patch: {network.__name__} fits every patch size; leave it out")
+        other["input_size"] = padded_size(check_input_size("--patch", args.patch))
+    built, done, arguments = import_published(network, weights, **other)
+    return built, done, _fits(arguments)
+
+
+def _fits(arguments: dict[str, Any]) -> str:
+    """What a network must be like to take the file."""
+    said = [f"images of {arguments['in_channels']} channels"]
+    if "input_size" in arguments:
+        height, width = arguments["input_size"]
+        said.append(f"patches of {height}x{width} once padded to multiples of 32")
+    sizes = catalogue.network("slicemamba").sizes
+    said += [f"{name} {' '.join(map(str, arguments[name]))}" for name in sizes if name in arguments]
+    return ", ".join(said)
 
 
 def _read(file: Path) -> dict:
@@ -66,11 +126,15 @@ def _read(file: Path) -> dict:
         raise ValueError(
             f"{file}: got {_what_it_is(file, str(error))}, wanted a torch checkpoint of tensors and plain values"
         ) from error
-    weights = loaded.get("model", loaded) if isinstance(loaded, dict) else None
-    tensors = {name: value for name, value in (weights or {}).items() if isinstance(value, torch.Tensor)}
+    if isinstance(loaded, dict) and "network_weights" in loaded:
+        raise ValueError(f"{file}: got a checkpoint of nnU-Net; -pretrained_weights takes it as it is")
+    content = loaded if isinstance(loaded, dict) else {}
+    held = next((content[key] for key in INSIDE if isinstance(content.get(key), dict)), content)
+    tensors = {name: value for name, value in held.items() if isinstance(value, torch.Tensor)}
     if not tensors:
         raise ValueError(
-            f"{file}: wanted a state dict, or a checkpoint that has one as its 'model'; got {type(loaded).__name__}"
+            f"{file}: got {type(loaded).__name__} without weights, wanted a state dict, or a checkpoint that has one "
+            f"as its {', '.join(map(repr, INSIDE[:-1]))} or {INSIDE[-1]!r}"
         )
     return tensors
 

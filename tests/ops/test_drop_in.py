@@ -14,7 +14,13 @@ from torch.nn.functional import silu, softplus
 from nnunet_mamba.ops import selective_scan
 
 BATCH, CHANNELS, STATES = 2, 4, 8
-B_AND_C = [("constant", "constant"), ("constant", "varying"), ("varying", "constant"), ("varying",) * 2, ("grouped",) * 2]
+B_AND_C = [
+    ("constant", "constant"),
+    ("constant", "varying"),
+    ("varying", "constant"),
+    ("varying",) * 2,
+    ("grouped",) * 2,
+]
 TYPES = [torch.float32, torch.float16, torch.bfloat16]
 LENGTHS = [64, 372, 1134]
 FLAGS = ("D", "z", "delta_bias", "delta_softplus", "return_last_state")
