@@ -1,6 +1,7 @@
 """Convert the authors' weights, or VMamba's for SliceMamba, into a file for nnU-Net's -pretrained_weights."""
 
 import argparse
+import inspect
 import re
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,8 @@ from typing import Any
 from nnunet_mamba import catalogue
 from nnunet_mamba.files import replacing
 
-SOURCES = ("vmamba", *(entry.key for entry in catalogue.NETWORKS if not entry.finds))
+VMAMBA = "vmamba"
+SOURCES = (VMAMBA, *(entry.key for entry in catalogue.NETWORKS if not entry.finds))
 INSIDE = ("state_dict", "model_state_dict", "model", "net")  # where checkpoints keep their state dict
 
 
@@ -45,8 +47,7 @@ def run(args: argparse.Namespace) -> None:
 
     from nnunet_mamba.networks.transfer import TO_CLASSES, state_for_any_slicing
 
-    if args.in_channels is not None and args.in_channels < 1:
-        raise ValueError(f"--in-channels: got {args.in_channels}, wanted 1 or more")
+    network = _network(args)
     output = Path(args.output)
     if not output.parent.is_dir():
         raise ValueError(f"-o: {output.parent} is not a folder; make it first")
@@ -54,10 +55,10 @@ def run(args: argparse.Namespace) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # for the tensors that the file does not have
         try:
-            network, done, fits = (_from_vmamba if args.source == "vmamba" else _from_authors)(args, weights)
+            built, done, arguments = _imported(network, args, weights)
         except ValueError as error:
-            raise ValueError(str(error).replace("state_dict", args.file, 1)) from error
-    state = {name: tensor for name, tensor in state_for_any_slicing(network).items() if TO_CLASSES not in name}
+            raise ValueError(f"{args.file}: {str(error).removeprefix('state_dict: ')}") from error
+    state = {name: tensor for name, tensor in state_for_any_slicing(built).items() if TO_CLASSES not in name}
     with replacing(output) as unfinished:
         torch.save({"network_weights": state}, unfinished)
     for name, targets in done.used.items():
@@ -67,42 +68,47 @@ def run(args: argparse.Namespace) -> None:
     for name in done.missing:
         why = "it depends on the classes, so nnU-Net does not load it" if TO_CLASSES in name else "starts at random"
         print(f"missing  {name}: {why}")
-    print(f"for      {fits}")
+    print(f"for      {_fits(arguments)}")
     print(f"{len(done.used)} keys used, {len(done.skipped)} skipped, {len(done.missing)} missing; written: {output}")
 
 
-def _from_vmamba(args: argparse.Namespace, weights: dict) -> tuple:
-    from nnunet_mamba.networks import SliceMamba, SliceMambaSupernet
+def _network(args: argparse.Namespace) -> Any:
+    """The class that the file is for. Raises a ValueError that names an option that does not suit it."""
+    from nnunet_mamba import networks
+    from nnunet_mamba.networks.input_size import check_input_size
+
+    if args.in_channels is not None and args.in_channels < 1:
+        raise ValueError(f"--in-channels: got {args.in_channels}, wanted 1 or more")
+    if args.supernet and args.source != VMAMBA:
+        raise ValueError("--supernet: only VMamba's weights serve a supernet; leave it out")
+    slicemamba = "slicemamba_supernet" if args.supernet else "slicemamba"
+    network = getattr(networks, catalogue.network(slicemamba if args.source == VMAMBA else args.source).network)
+    if args.patch:
+        if "input_size" not in inspect.signature(network).parameters:
+            raise ValueError(f"--patch: {network.__name__} fits every patch size; leave it out")
+        check_input_size("--patch", args.patch)
+    return network
+
+
+def _imported(network: Any, args: argparse.Namespace, weights: dict) -> tuple[Any, Any, dict[str, Any]]:
+    """The network with the weights, what became of each key, and the network's arguments."""
+    from nnunet_mamba.networks.input_size import padded_size
+    from nnunet_mamba.networks.transfer import import_published
     from nnunet_mamba.networks.vmamba import import_vmamba
 
+    arguments: dict[str, Any] = {"in_channels": args.in_channels} if args.in_channels else {}
+    if args.source == VMAMBA:
+        arguments = {"in_channels": 3} | arguments
+        built = network(num_classes=2, **arguments)
+        return built, import_vmamba(built, weights), arguments
     if args.patch:
-        raise ValueError("--patch: SliceMamba fits every patch size; leave it out")
-    channels = args.in_channels or 3
-    network = (SliceMambaSupernet if args.supernet else SliceMamba)(channels, 2)
-    return network, import_vmamba(network, weights), _fits({"in_channels": channels})
-
-
-def _from_authors(args: argparse.Namespace, weights: dict) -> tuple:
-    from nnunet_mamba import networks
-    from nnunet_mamba.networks.input_size import check_input_size, padded_size
-    from nnunet_mamba.networks.transfer import import_published, recognise
-
-    if args.supernet:
-        raise ValueError("--supernet: only VMamba's weights serve a supernet; leave it out")
-    network = getattr(networks, catalogue.network(args.source).network)
-    other: dict[str, Any] = {"in_channels": args.in_channels} if args.in_channels else {}
-    if args.patch:
-        found = recognise(network, weights)
-        if found and "input_size" not in found.arguments:
-            raise ValueError(f"--patch: {network.__name__} fits every patch size; leave it out")
-        other["input_size"] = padded_size(check_input_size("--patch", args.patch))
-    built, done, arguments = import_published(network, weights, **other)
-    return built, done, _fits(arguments)
+        arguments["input_size"] = padded_size(tuple(args.patch))
+    return import_published(network, weights, **arguments)
 
 
 def _fits(arguments: dict[str, Any]) -> str:
     """What a network must be like to take the file."""
-    said = [f"images of {arguments['in_channels']} channels"]
+    said = [f"in_channels {arguments['in_channels']}"]
     if "input_size" in arguments:
         height, width = arguments["input_size"]
         said.append(f"patches of {height}x{width} once padded to multiples of 32")

@@ -152,7 +152,7 @@ def test_the_authors_weights_become_pretrained_weights(source, wrap, published, 
     kinds = [line.split()[0] for line in said[:-2]]
     assert [kinds.count(kind) for kind in ("used", "skipped", "missing")] == [len(weights), skipped, len(heads)]
     assert said[-2].startswith(
-        "for      images of 3 channels, " + ("dims 96" if source == "slicemamba" else "patches of 192x256")
+        "for      in_channels 3, " + ("dims 96" if source == "slicemamba" else "patches of 192x256")
     )
     assert ("skipped  loss.weight: the network has no such part" in said) == (wrap is lightning)
 
@@ -164,7 +164,7 @@ def test_other_patches_and_grey_images(source, make, published, tmp_path, capsys
     said = capsys.readouterr().out
     network = make(1, 2, (70, 96))
     load_pretrained_weights(network, str(out))
-    assert status == 0 and "images of 1 channels, patches of 96x96 once padded" in said
+    assert status == 0 and "in_channels 1, patches of 96x96 once padded" in said
     stem = network.stem[0] if source == "da_mambanet" else network.stem
     torch.testing.assert_close(stem.weight, published[source]["pw_in.weight"].sum(1, keepdim=True))
     dependent = "spatial_attention.mix" if source == "da_mambanet" else "sweep_mamba.over_"
