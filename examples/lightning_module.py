@@ -38,7 +38,7 @@ def squares(count, size):
     return TensorDataset(torch.randn(labels.shape) + labels, labels)
 
 
-def main(epochs=5, images=200, size=96):
+def main(epochs=5, images=200, size=64):
     trainer = lightning.Trainer(max_epochs=epochs, logger=False, enable_checkpointing=False)
     trainer.fit(Segmentation(), DataLoader(squares(images, size), 8, shuffle=True), DataLoader(squares(16, size), 8))
     return trainer.callback_metrics["dice"].item()

@@ -18,7 +18,7 @@ def loader(count, size, transforms, batch_size):
     return DataLoader(Dataset([{"image": x, "mask": y} for x, y in pairs], transforms), batch_size)
 
 
-def main(epochs=10, images=40, size=(160, 200), patch=(96, 96)):
+def main(epochs=5, images=40, size=(80, 120), patch=(64, 64)):
     device = "cuda" if torch.cuda.is_available() else "cpu"
     network = DermoMamba(in_channels=1, num_classes=2, input_size=patch, deep_supervision=True).to(device)
     loss_function = DeepSupervisionLoss(DiceCELoss(to_onehot_y=True, softmax=True))

@@ -14,7 +14,7 @@ def draw(count, height, width):
     return torch.randn(count, 3, height, width) + labels[:, None], labels[:, None].long()
 
 
-def main(steps=100, height=64, width=96, batch=4):
+def main(steps=60, height=64, width=64, batch=4):
     device = "cuda" if torch.cuda.is_available() else "cpu"
     network = DAMambaNet(in_channels=3, num_classes=2, input_size=(height, width)).to(device)
     loss_function = ASFMLoss()
