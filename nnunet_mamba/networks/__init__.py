@@ -7,6 +7,7 @@ from nnunet_mamba import catalogue
 from nnunet_mamba.networks.published import load_published_state_dict
 
 _FILES = {entry.network: entry.network_file for entry in catalogue.NETWORKS}
+NAMES = tuple(_FILES)
 __all__ = ["load_published_state_dict", *_FILES]
 
 

@@ -1,7 +1,7 @@
 """DA-MambaNet (Nguyen et al. 2025, Image and Vision Computing 163:105778), for any patch size, channels and classes."""
 
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -80,6 +80,16 @@ class DAMambaNet(nn.Module):
         decoder, layer = (logits[..., :height, :width] for logits in self.heads(maps))
         final = decoder + layer
         return [final, decoder, layer] if self.deep_supervision else final
+
+    @classmethod
+    def published_arguments(cls, state: Mapping[str, Tensor]) -> dict[str, Any]:
+        """The arguments of the network that has these weights, from their shapes; KeyError if it is another network."""
+        attention = "encoder.0.spatial_attention."
+        return {
+            "in_channels": state["stem.0.weight"].shape[1],
+            "num_classes": state["heads.seg_layers.decoder.weight"].shape[0],
+            "input_size": tuple(state[f"{attention}{axis}.weight"].shape[0] for axis in ("mix_rows", "mix_columns")),
+        }
 
     def extra_repr(self) -> str:
         return f"input_size={self.input_size}, deep_supervision={self.deep_supervision}"

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -96,6 +96,16 @@ class DermoMamba(nn.Module):
         if len(self.heads.seg_layers) == 1:
             state_dict = {name: tensor for name, tensor in state_dict.items() if not DEEPER_HEAD.match(name)}
         return super().load_state_dict(state_dict, *args, **kwargs)
+
+    @classmethod
+    def published_arguments(cls, state: Mapping[str, Tensor]) -> dict[str, Any]:
+        """The arguments of the network that has these weights, from their shapes; KeyError if it is another network."""
+        axes = "over_height", "over_width"
+        return {
+            "in_channels": state["stem.weight"].shape[1],
+            "num_classes": state["heads.seg_layers.0.weight"].shape[0],
+            "input_size": tuple(STRIDE * state[f"sweep_mamba.{axis}.in_proj.weight"].shape[1] for axis in axes),
+        }
 
     def extra_repr(self) -> str:
         return f"input_size={self.input_size}, deep_supervision={self.deep_supervision}"

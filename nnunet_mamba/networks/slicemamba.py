@@ -1,6 +1,7 @@
 """SliceMamba (Fan et al., IEEE JBHI 2025): a Mamba U-Net that scans its maps in slices."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import Any, ClassVar
 
@@ -125,6 +126,24 @@ class SliceMamba(nn.Module):
         """
         for block, slices in zip(self.blocks, check_slicing(slicing, len(self.blocks)), strict=True):
             block.scan.slices = slices
+
+    @classmethod
+    def published_arguments(cls, state: Mapping[str, Tensor]) -> dict[str, Any]:
+        """The arguments of the network that has these weights, from their shapes; KeyError if it is another network."""
+
+        def depths(part: str) -> tuple[int, ...]:
+            blocks = {tuple(name.split(".")[1:3]) for name in state if name.startswith(part)}
+            stages = Counter(int(stage) for stage, _ in blocks)
+            return tuple(stages[stage] for stage in range(len(stages)))
+
+        width = state["embedding.projection.weight"].shape[0]
+        return {
+            "in_channels": state["embedding.projection.weight"].shape[1],
+            "num_classes": state["head.seg_layers.weight"].shape[0],
+            "depths": depths("encoder."),
+            "depths_decoder": depths("decoder."),
+            "dims": tuple(width << stage for stage in range(len(depths("encoder.")))),
+        }
 
 
 class SliceMambaSupernet(SliceMamba):

@@ -2,24 +2,15 @@
 
 import re
 from collections.abc import Mapping
-from typing import NamedTuple
+from functools import partial
 
-import torch
 from torch import Tensor
 
-from nnunet_mamba.blocks.slice_scan import ANY_SLICES
-from nnunet_mamba.networks.published import is_setting, translate
+from nnunet_mamba.networks.published import translate
 from nnunet_mamba.networks.slicemamba import SliceMamba, SliceMambaSupernet
+from nnunet_mamba.networks.transfer import VMAMBA, Import, copy_weights, describe, recognise
 
 BLOCK = re.compile(r"^layers\.(\d+)\.blocks\.")
-
-
-class Import(NamedTuple):
-    """What became of each key."""
-
-    used: dict[str, list[str]]  # VMamba's name: our tensors that were set to it
-    skipped: dict[str, str]  # VMamba's name: why it was not used
-    missing: list[str]  # our tensors that were not set
 
 
 def import_vmamba(network: SliceMamba, state_dict: Mapping[str, Tensor]) -> Import:
@@ -32,34 +23,16 @@ def import_vmamba(network: SliceMamba, state_dict: Mapping[str, Tensor]) -> Impo
     Args:
         state_dict: the `model` of VMamba's checkpoint.
     Raises:
-        ValueError: nothing in `state_dict` fits.
+        ValueError: `state_dict` is another network's.
     """
-    ours = network.state_dict()
-    used: dict[str, list[str]] = {}
-    skipped: dict[str, str] = {}
-    filled: set[str] = set()
-    for name, tensor in state_dict.items():
-        found = [target for target in _targets(network, name) if target in ours]
-        if not found:
-            skipped[name] = "the network has no such part"
-            continue
-        shape = ours[found[0]].shape
-        if tensor.dim() == 4 and shape[1] == 1 < tensor.shape[1] and name == "patch_embed.proj.weight":
-            tensor = tensor.sum(1, keepdim=True)
-        if tensor.shape != shape:
-            skipped[name] = f"its shape is {tuple(tensor.shape)}, the network's {tuple(shape)}"
-            continue
-        for target in found:
-            ours[target].copy_(tensor)
-        used[name] = found
-        filled.update(found)
-    if not used:
-        raise ValueError(
-            f"state_dict: none of its {len(state_dict)} keys fits, the first is {next(iter(state_dict), None)!r}. "
-            "Wanted VMamba's VSSM as first released, at 96 channels, "
-            "with keys such as 'layers.0.blocks.0.self_attention.A_logs'"
-        )
-    return Import(used, skipped, [name for name in ours if name not in filled and not is_setting(name)])
+    if not recognise(SliceMamba, state_dict):  # its own parts have the same names
+        done = copy_weights(network, state_dict, partial(_targets, network))
+        if done.used:
+            return done
+    raise ValueError(
+        f"state_dict: got {describe(state_dict)}, wanted VMamba's VSSM as first released, at 96 channels, with keys "
+        f"such as {VMAMBA!r}"
+    )
 
 
 def _targets(network: SliceMamba, name: str) -> list[str]:
@@ -78,9 +51,3 @@ def _for_each_choice(target: str, choices: int) -> list[str]:
     """encoder.0.1.norm.weight -> [encoder.0.1.0.norm.weight, encoder.0.1.1.norm.weight, ...]"""
     block = re.match(r"^((?:en|de)coder\.\d+\.\d+\.)(.*)", target)
     return [f"{block[1]}{choice}.{block[2]}" for choice in range(choices)] if block else [target]
-
-
-def state_for_any_slicing(network: SliceMamba) -> dict[str, Tensor]:
-    """The network's state dict without its slicing: a network that loads it keeps its own."""
-    state = network.state_dict()
-    return state | {name: torch.tensor(ANY_SLICES) for name in state if is_setting(name)}

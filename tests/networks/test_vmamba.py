@@ -61,5 +61,5 @@ def test_images_of_other_channels(vmamba, channels):
 
 
 def test_weights_of_something_else_are_refused():
-    with pytest.raises(ValueError, match="none of its 1 keys fits, the first is 'layer4.0.conv1.weight'"):
+    with pytest.raises(ValueError, match="got 1 entries, the first 'layer4.0.conv1.weight', wanted VMamba's"):
         import_vmamba(SliceMamba(3, 2), {"layer4.0.conv1.weight": torch.zeros(1)})
