@@ -23,6 +23,8 @@ def read_checkpoint(file: Path | zipfile.Path) -> Any:
     import torch
 
     torch.serialization.add_safe_globals(_numpy_numbers())
+    with file.open("rb"):  # raises if it is not there; what torch raises of a cut file may be an OSError as well
+        pass
     try:
         source = io.BytesIO(file.read_bytes()) if isinstance(file, zipfile.Path) else file
         with warnings.catch_warnings():
@@ -30,13 +32,13 @@ def read_checkpoint(file: Path | zipfile.Path) -> Any:
             return torch.load(source, map_location="cpu", weights_only=True)
     except (zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{file}: is damaged ({error}); copy or download the zip again") from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, OSError) as error:
         raise ValueError(
             f"{file}: got {_what_it_is(file, str(error))}, wanted a torch checkpoint of tensors and plain values"
         ) from error
 
 
-def _numpy_numbers() -> list[Callable]:
+def _numpy_numbers() -> list[Callable | tuple[Callable, str]]:
     """What rebuilds NumPy numbers, under the names that NumPy 1 and NumPy 2 write."""
     import numpy as np
 

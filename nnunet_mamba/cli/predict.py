@@ -64,7 +64,7 @@ def _predict(args: argparse.Namespace) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from nnunet_mamba.prediction import Predictor
     from nnunet_mamba.prediction.cases import find_cases
-    from nnunet_mamba.prediction.output import MASKS, OVERLAYS, predict_files, writable
+    from nnunet_mamba.prediction.output import MASKS, OVERLAYS, Existing, predict_files, writable
 
     with writable(args.output):  # said before the model is loaded
         pass
@@ -83,7 +83,7 @@ def _predict(args: argparse.Namespace) -> int:
     cases, others = find_cases(args.images, predictor.reader)
     if others:
         print(f"left out: {len(others)} files that are no images of the model's kind, such as {others[0].name}")
-    existing = "replace" if args.overwrite else "keep" if args.keep else "refuse"
+    existing: Existing = "replace" if args.overwrite else "keep" if args.keep else "refuse"
     start = time.monotonic()
     written, problems = predict_files(predictor, cases, args.output, args.overlays, existing)
     seconds = time.monotonic() - start

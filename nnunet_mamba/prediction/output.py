@@ -16,6 +16,7 @@ from nnunet_mamba.prediction.pictures import outlined, visible
 from nnunet_mamba.prediction.predictor import Predictor
 
 MASKS, OVERLAYS = "masks", "overlays"
+Existing = Literal["refuse", "keep", "replace"]
 
 
 def predict_files(
@@ -23,7 +24,7 @@ def predict_files(
     cases: Mapping[str, Sequence[Path]],
     output: Path,
     overlays: bool = False,
-    existing: Literal["refuse", "keep", "replace"] = "refuse",
+    existing: Existing = "refuse",
 ) -> tuple[int, list[str]]:
     """Write the labels of `cases` into the folder `output`; returns how many, and what was wrong with the others.
 

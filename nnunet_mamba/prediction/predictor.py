@@ -77,7 +77,7 @@ class Predictor:
                 f"{model}: got the cascade's second stage, wanted a model that needs only the image: use "
                 "nnUNetv2_predict with -prev_stage_predictions"
             )
-        channels = self.dataset.get("channel_names", self.dataset.get("modality"))
+        channels = self.dataset.get("channel_names") or self.dataset["modality"]
         self.reader = ImageReader(plans_manager.image_reader_writer_class(), list(channels.values()))
         self._preprocessor = self._configuration.preprocessor_class(verbose=False)
         label_manager = plans_manager.get_label_manager(self.dataset)
@@ -164,10 +164,13 @@ class Predictor:
 
 
 def _usable(device: str | torch.device) -> torch.device:
-    chosen = torch.device(best_device() if device == "auto" else device)
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not there.get(chosen.type, chosen.type == "cpu"):
-        raise ValueError(f"got the device {device}, which torch cannot use here; wanted {best_device()}")
+    try:
+        chosen = torch.device(best_device() if device == "auto" else device)
+        torch.empty(1, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(
+            f"got the device {device}, which torch cannot use here ({first_line(error)}); wanted {best_device()}"
+        ) from error
     return chosen
 
 
