@@ -42,11 +42,11 @@ class Predictor:
             much work.
         checkpoint: a file's name. By default checkpoint_final.pth, or else checkpoint_best.pth, or
             checkpoint_latest.pth: the attribute `checkpoint` says which.
-        step_size: of the sliding window, in patches.
+        step_size: of the sliding window, in patches: more than 0, at most 1.
         progress: show a bar of each volume's tiles on stderr.
     Raises:
         OSError: there is no such file or folder.
-        ValueError: no model, a damaged checkpoint, a trainer that is not installed, or no such device.
+        ValueError: no model, a damaged checkpoint, a trainer that is not installed, or no such device or step.
     """
 
     def __init__(
@@ -59,6 +59,8 @@ class Predictor:
         step_size: float = 0.5,
         progress: bool = False,
     ):
+        if not 0 < step_size <= 1:
+            raise ValueError(f"got the step size {step_size}, wanted more than 0 and at most 1 patch")
         found = find_model(model, folds, checkpoint)
         self.folds, self.checkpoint = found.folds, found.checkpoint
         self.plans, self.dataset = found.plans, found.dataset

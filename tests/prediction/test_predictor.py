@@ -206,6 +206,7 @@ def test_bad_models(models, tmp_path, capsys, change, message):
         ),
         ({"checkpoint": "checkpoint_best.pth"}, "wanted checkpoint_best.pth of fold"),
         ({"device": "cuda:77"}, "got the device cuda:77, which torch cannot use here"),
+        ({"step_size": 2}, "got the step size 2, wanted more than 0 and at most 1 patch"),
         ({"device": "gpu"}, "got the device gpu, which torch"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
