@@ -7,6 +7,7 @@ import warnings
 import zipfile
 import zlib
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ def read_checkpoint(file: Path | zipfile.Path) -> Any:
         ) from error
 
 
+@cache
 def _numpy_numbers() -> list[Callable | tuple[Callable, str]]:
     """What rebuilds NumPy numbers, under the names that NumPy 1 and NumPy 2 write."""
     import numpy as np

@@ -64,10 +64,8 @@ def _predict(args: argparse.Namespace) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from nnunet_mamba.prediction import Predictor
     from nnunet_mamba.prediction.cases import find_cases
-    from nnunet_mamba.prediction.output import MASKS, OVERLAYS, Existing, predict_files, writable
+    from nnunet_mamba.prediction.output import MASKS, OVERLAYS, Existing, predict_files
 
-    with writable(args.output):  # said before the model is loaded
-        pass
     predictor = Predictor(
         args.model,
         args.folds,

@@ -60,11 +60,8 @@ def _only_model(path: Path) -> Folder:
     found = list(_models(top))
     if len(found) > 1:
         names = ", ".join(sorted(folder.name for folder in found))
-        raise ValueError(
-            f"{path}: got {len(found)} models, {names}; wanted one: unzip it and give that folder"
-            if path.is_file()
-            else f"{path}: got {len(found)} models, {names}; give the folder of one"
-        )
+        how = "unzip it, and give" if path.is_file() else "give"
+        raise ValueError(f"{path}: got {len(found)} models, {names}; wanted one: {how} its folder")
     if not found:
         raise ValueError(f"{path}: got no plans.json in it; {WANTED}")
     return found[0]

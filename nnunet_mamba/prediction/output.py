@@ -52,7 +52,7 @@ def predict_files(
         )
     todo = [name for name in files if existing != "keep" or not files[name].exists()]
     problems = []
-    with writable(output) as unfinished:
+    with _writable(output) as unfinished:
         for name, content in (("dataset.json", predictor.dataset), ("plans.json", predictor.plans)):
             if not (output / name).exists():  # nnU-Net's commands, such as its postprocessing, look for them
                 with replacing(output / name) as new:
@@ -93,7 +93,7 @@ def _with_progress(names: Sequence[str], bar: bool) -> Iterator[str]:
 
 
 @contextmanager
-def writable(output: Path) -> Iterator[Path]:
+def _writable(output: Path) -> Iterator[Path]:
     """A hidden folder in `output` for unfinished files; both are made.
 
     Raises:

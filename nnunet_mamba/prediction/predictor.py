@@ -1,8 +1,6 @@
 """A trained model as a function of an image."""
 
-import inspect
 import io
-import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -16,14 +14,11 @@ from nnunetv2.inference.export_prediction import convert_predicted_logits_to_seg
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-from nnunet_mamba import catalogue
-from nnunet_mamba.checkpoints import read_checkpoint
 from nnunet_mamba.devices import best_device
 from nnunet_mamba.messages import first_line
 from nnunet_mamba.prediction.images import Case, Image, ImageReader
-from nnunet_mamba.prediction.model import Folder, find_model
-
-STOCK = "nnUNetTrainer"
+from nnunet_mamba.prediction.model import find_model
+from nnunet_mamba.prediction.network import build_network, read_weights, trainer_class
 
 
 class Predictor:
@@ -38,8 +33,8 @@ class Predictor:
         model: the model's folder, or a zip by `nnUNetv2_export_model_to_zip`; of any trainer that nnU-Net finds.
         folds: numbers, or `all`; their logits are averaged. By default all folds that have the checkpoint.
         device: auto (CUDA or Apple's GPU if there is one), cpu, cuda, cuda:1, mps.
-        mirroring: predict mirrored images as well and average, as nnU-Net does by default: twice to eight times as
-            much work.
+        mirroring: predict mirrored images as well and average, as nnU-Net does by default: four times the work in
+            2-D, eight times in 3-D.
         checkpoint: a file's name. By default checkpoint_final.pth, or else checkpoint_best.pth, or
             checkpoint_latest.pth: the attribute `checkpoint` says which.
         step_size: of the sliding window, in patches: more than 0, at most 1.
@@ -67,7 +62,7 @@ class Predictor:
         self.device = _usable(device)
         weights = []
         for file in found.files():
-            saved = _read(file)
+            saved = read_weights(file)
             weights.append(saved["network_weights"])
             if len(weights) == 1:
                 self.trainer, configuration = saved["trainer_name"], saved["init_args"]["configuration"]
@@ -83,9 +78,9 @@ class Predictor:
         self.reader = ImageReader(plans_manager.image_reader_writer_class(), list(channels.values()))
         self._preprocessor = self._configuration.preprocessor_class(verbose=False)
         label_manager = plans_manager.get_label_manager(self.dataset)
-        trainer = _trainer_class(self.trainer)
+        trainer = trainer_class(self.trainer)
         arguments = plans_manager, self._configuration, len(channels), label_manager.num_segmentation_heads
-        self._networks = [_network(trainer, arguments, state).to(self.device).eval() for state in weights]
+        self._networks = [build_network(trainer, arguments, state).to(self.device).eval() for state in weights]
         with redirect_stdout(io.StringIO()):  # it says that without CUDA it works on the CPU
             self._nnunet = nnUNetPredictor(
                 tile_step_size=step_size,
@@ -174,57 +169,3 @@ def _usable(device: str | torch.device) -> torch.device:
             f"got the device {device}, which torch cannot use here ({first_line(error)}); wanted {best_device()}"
         ) from error
     return chosen
-
-
-def _read(file: Folder) -> dict[str, Any]:
-    """A checkpoint of nnU-Net's, without its optimizer."""
-    saved = read_checkpoint(file)
-    wanted = ("network_weights", "trainer_name", "init_args")
-    if not isinstance(saved, dict) or not all(name in saved for name in wanted):
-        raise ValueError(f"{file}: has no {', '.join(wanted)}; wanted a checkpoint that nnUNetv2_train wrote")
-    return {name: value for name, value in saved.items() if name not in ("optimizer_state", "logging")}
-
-
-def _trainer_class(name: str) -> type:
-    """The trainer: ours and nnU-Net's own by import, another by nnU-Net's search, which takes seconds."""
-    try:
-        catalogue.find(name)
-    except KeyError:
-        pass
-    else:
-        from nnunet_mamba import trainers
-
-        return getattr(trainers, name)
-    if name == STOCK:
-        from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-
-        return nnUNetTrainer
-    from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
-
-    try:
-        with redirect_stdout(io.StringIO()), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the many modules that the search imports
-            return recursive_find_trainer_class_by_name(name)
-    except Exception as error:  # a file in the user's own folder of trainers may raise anything
-        why = "" if "Could not find" in str(error) else f" ({first_line(error)})"
-        raise ValueError(
-            f"got a model of the trainer {name}, which nnU-Net does not find here{why}: install the package that has "
-            "it, or set nnUNet_extTrainer to the folder of its file"
-        ) from error
-
-
-def _network(trainer: Any, arguments: tuple, state: dict[str, torch.Tensor]) -> torch.nn.Module:
-    if "plans_manager" not in inspect.signature(trainer.build_network_architecture).parameters:
-        raise ValueError(
-            f"got a model of the trainer {trainer.__name__}, whose build_network_architecture is of an older nnU-Net; "
-            "wanted one that takes plans_manager and configuration_manager"
-        )
-    network = trainer.build_network_architecture(*arguments, enable_deep_supervision=False)
-    try:
-        network.load_state_dict(state)
-    except RuntimeError as error:
-        raise ValueError(
-            f"the checkpoint's weights do not fit the network of {trainer.__name__}: it was written by another version "
-            "of the trainer, or plans.json is another model's"
-        ) from error
-    return network
