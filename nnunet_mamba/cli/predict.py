@@ -80,7 +80,7 @@ def _predict(args: argparse.Namespace) -> int:
         print("the training has not ended: there is no checkpoint_final.pth")
     cases, others = find_cases(args.images, predictor.reader)
     if others:
-        print(f"left out: {len(others)} files that are no images of the model's kind, such as {others[0].name}")
+        print(f"left out, no images of the model's kind: {len(others)}, such as {others[0].name}")
     existing: Existing = "replace" if args.overwrite else "keep" if args.keep else "refuse"
     start = time.monotonic()
     written, problems = predict_files(predictor, cases, args.output, args.overlays, existing)
@@ -90,11 +90,10 @@ def _predict(args: argparse.Namespace) -> int:
     if len(problems) > MAX_PROBLEMS:
         print(f"and {len(problems) - MAX_PROBLEMS} more images with errors", file=sys.stderr)
     if kept := len(cases) - written - len(problems):
-        print(f"{kept} images were predicted before")
+        print(f"predicted before: {kept}")
     if written:
-        print(
-            f"{written} images in {seconds:.1f} s, {1000 * seconds / written:.0f} ms per image; labels: {args.output}"
-        )
+        speed = f"{seconds:.1f} s, {1000 * seconds / written:.0f} ms per image"
+        print(f"{written} image{'s' * (written > 1)} in {speed}; labels: {args.output}")
         for folder, what in ((MASKS, "masks to look at"), (OVERLAYS, "overlays")):
             if (args.output / folder).is_dir():
                 print(f"{what}: {args.output / folder}")

@@ -24,7 +24,7 @@ from nnunet_mamba.prediction.network import build_network, read_weights, trainer
 class Predictor:
     """A trained model, loaded once: `Predictor(model)(image)` are the image's labels.
 
-    The labels are the same as those of `nnUNetv2_predict`: its preprocessing, sliding window, resampling back and
+    The labels equal what `nnUNetv2_predict` writes: nnU-Net does the preprocessing, sliding window, resampling back and
     conversion to labels. Like that command it applies no postprocessing.pkl. Nothing is unpickled but tensors and plain
     values, no processes are started, and nnU-Net's three variables are not needed. Threads may share a predictor: the
     network serves one at a time.
