@@ -76,6 +76,7 @@ def test_every_command_ends_in_one_line(name, capsys, monkeypatch):
     required = {"convert": ["PH2"], "plan": ["-d", "1"], "search": ["-d", "1", "-f", "0"]}
     required |= {"report": ["-o", "out"], "profile": ["-tr", "nnUNetTrainer"]}
     required["import-weights"] = ["vmamba", "file", "-o", "out"]
+    required["predict"] = ["-m", "model", "-i", "images", "-o", "out"]
     monkeypatch.setattr(module, "run", raises_for_arguments(KeyboardInterrupt()))
     assert main([name, *required.get(name, [])]) == 130
     assert capsys.readouterr().err == f"nnunet_mamba {name}: interrupted\n"

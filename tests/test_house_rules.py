@@ -24,10 +24,11 @@ MAY_IMPORT = {
     "trainers": {"networks", "losses", "search"},
     "planning": {"trainers"},
     "costs": {"blocks", "ops", "trainers"},
-    "report": {"dataset_conversion", "costs"},
+    "prediction": {"evaluation", "dataset_conversion", "trainers"},
+    "report": {"dataset_conversion", "costs", "evaluation"},
     "demo": {"evaluation", "dataset_conversion"},
     "ext": {"trainers"},
-    "cli": {"ops", "networks", "evaluation", "dataset_conversion", "demo", "planning", "search", "report", "costs"},
+    "cli": {"ops", "networks", "dataset_conversion", "demo", "planning", "prediction", "search", "report", "costs"},
 }
 WITHOUT_NNUNET = ("ops", "blocks", "networks", "losses")
 

@@ -1,5 +1,5 @@
 """Evaluation of predictions: outlines drawn into images."""
 
-from nnunet_mamba.evaluation.overlay import OverlayCase, contact_sheet, outline, overlay
+from nnunet_mamba.evaluation.overlay import OverlayCase, as_8_bit, contact_sheet, outline, overlay
 
-__all__ = ["OverlayCase", "contact_sheet", "outline", "overlay"]
+__all__ = ["OverlayCase", "as_8_bit", "contact_sheet", "outline", "overlay"]

@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 TRUTH_COLOUR = (0, 80, 220)
 PREDICTION_COLOUR = (255, 240, 30)
 DASH = 6  # pixels
+WINDOW = (0.5, 99.5)  # percentiles of grey values that become black and white
 
 TILE_WIDTH = 320  # smaller images are enlarged to about this
 MARGIN = 8
@@ -28,6 +29,17 @@ class OverlayCase(NamedTuple):
     truth: np.ndarray
     prediction: np.ndarray
     caption: str = ""
+
+
+def as_8_bit(image: np.ndarray) -> np.ndarray:
+    """Colours and 8-bit grey as they are; of other grey values the `WINDOW` becomes black to white."""
+    if image.dtype == np.uint8:
+        return image
+    if image.dtype == bool:
+        return image.astype(np.uint8) * 255
+    values = np.nan_to_num(image.astype(np.float32))
+    low, high = np.percentile(values, WINDOW)
+    return (255 * ((values - low) / max(high - low, 1e-9)).clip(0, 1)).astype(np.uint8)
 
 
 def outline(mask: np.ndarray, thickness: int = 1) -> np.ndarray:

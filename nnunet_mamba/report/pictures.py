@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
+from nnunet_mamba.evaluation import as_8_bit
+
 JPEG_QUALITY = 80
 GREY = 128  # where there is no image
-WINDOW = (0.5, 99.5)  # percentiles of grey values that become black and white
 
 
 def slicing_axis(spacing: Sequence[float]) -> int:
@@ -41,17 +42,6 @@ def jpeg(image: np.ndarray | None, size: tuple[int, int]) -> str:
     written = io.BytesIO()
     picture.save(written, "JPEG", quality=JPEG_QUALITY)
     return base64.b64encode(written.getvalue()).decode()
-
-
-def as_8_bit(image: np.ndarray) -> np.ndarray:
-    """Colours and 8-bit grey as they are; of other grey values the `WINDOW` becomes black to white."""
-    if image.dtype == np.uint8:
-        return image
-    if image.dtype == bool:
-        return image.astype(np.uint8) * 255
-    values = np.nan_to_num(image.astype(np.float32))
-    low, high = np.percentile(values, WINDOW)
-    return (255 * ((values - low) / max(high - low, 1e-9)).clip(0, 1)).astype(np.uint8)
 
 
 def packed(labels: np.ndarray, numbers: dict[int, int], size: tuple[int, int]) -> str:
