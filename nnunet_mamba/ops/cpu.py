@@ -156,9 +156,8 @@ def projected_scan_backward(
 def _rows(inputs: ProjectedInputs) -> tuple[Tensor, Tensor, Tensor]:
     """The weights as the kernels read them: a row for each channel of u, filled up with zeros."""
     padding = 0, round_up(inputs.sizes.states, LANES) - inputs.sizes.states, 0, LANES - inputs.sizes.channels
-    return _step_rows(inputs.delta_weight), *(
-        pad(x.mT, padding).contiguous() for x in (inputs.B_weight, inputs.C_weight)
-    )
+    B_rows, C_rows = (pad(x.mT, padding).contiguous() for x in (inputs.B_weight, inputs.C_weight))
+    return _step_rows(inputs.delta_weight), B_rows, C_rows
 
 
 def _step_rows(weight: Tensor) -> Tensor:

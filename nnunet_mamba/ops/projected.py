@@ -73,8 +73,8 @@ def projected_scan(
             _project(x.flatten(0, 1), u).unflatten(1, (directions, -1)) for x in (dt_weight, B_weight, C_weight)
         )
         # bmm, not einsum: einsum's memory layout would cost a copy here and another in the backward
-        weights = dt_proj_weight.expand(u.shape[0], -1, -1, -1).flatten(0, 1)
-        delta = torch.bmm(weights, dt.flatten(0, 1)).unflatten(0, (u.shape[0], directions))
+        of_each_image = dt_proj_weight.expand(u.shape[0], -1, -1, -1).flatten(0, 1)
+        delta = torch.bmm(of_each_image, dt.flatten(0, 1)).unflatten(0, (u.shape[0], directions))
         return directional_scan(u, delta, A, B, C, D, delta_bias, orders, engine)
 
 
