@@ -34,8 +34,7 @@ from torch import nn
 from tqdm import trange
 
 from measure import status_bytes
-from nnunet_mamba import catalogue
-from nnunet_mamba.heap import keep_freed_memory
+from nnunet_mamba import catalogue, heap
 from nnunet_mamba.machine_memory import GIB
 
 RESULTS = Path(__file__).parent / "results"
@@ -45,11 +44,11 @@ NAMES = (STOCK, STOCK_KEEPING, *(entry.trainer for entry in catalogue.NETWORKS i
 BATCH, SIZE = 4, (192, 256)
 ROWS = ("step", "forward", "predict", "busy")
 PREDICTED = 40  # images
-KEEPING = {
-    "MALLOC_MMAP_THRESHOLD_": 2**25,
+KEEPING = {  # what our trainers set, as variables; never trimmed
+    "MALLOC_MMAP_THRESHOLD_": heap.KEEP[heap.MMAP_THRESHOLD],
+    "MALLOC_TOP_PAD_": heap.KEEP[heap.TOP_PAD],
     "MALLOC_TRIM_THRESHOLD_": 2**40,
-    "MALLOC_TOP_PAD_": 2**26,
-}  # as heap.py sets
+}
 
 
 def serve(connection: Connection, name: str, row: str, folder: Path, plans: dict) -> None:
@@ -71,7 +70,7 @@ def prepare(name: str, row: str, folder: Path, plans: dict) -> Callable[[], obje
     from helpers.trainer_steps import make_batch
 
     if name == STOCK_KEEPING:
-        keep_freed_memory()
+        heap.keep_freed_memory()
     trainer = make_trainer(name.split(",")[0], plans, folder, "cpu")
     trainer.initialize()
     if row == "predict":

@@ -68,5 +68,6 @@ def _what_it_is(file: Path | zipfile.Path, error: str) -> str:
     if named := re.search(r"GLOBAL ([\w.]+)", error):
         return f"objects of the type {named[1]}, which may run code when they are read (save its state dict only)"
     if start.startswith(b"pk"):
-        return "a zip file that torch cannot read: half written or cut off (copy it again), or not a checkpoint"
-    return "a file that torch did not write, or that is damaged (copy it again)"
+        cut = "half written or cut off (copy or download it again)"
+        return f"a zip file that torch cannot read: {cut}, or not a checkpoint"
+    return "a file that torch did not write, or that is damaged (copy or download it again)"

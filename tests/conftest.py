@@ -27,7 +27,7 @@ sys.path.append(str(Path(__file__).parents[1]))  # child processes of a test imp
 
 
 def pytest_addoption(parser):
-    parser.addoption("--exhaustive", action="store_true", help="also the tests marked so: about half an hour")
+    parser.addoption("--exhaustive", action="store_true", help="also the tests marked so: minutes more")
 
 
 def pytest_collection_modifyitems(config, items):

@@ -2,11 +2,11 @@
 
 import argparse
 import inspect
-import re
 from pathlib import Path
 from typing import Any
 
 from nnunet_mamba import catalogue
+from nnunet_mamba.checkpoints import read_checkpoint
 from nnunet_mamba.files import replacing
 
 VMAMBA = "vmamba"
@@ -118,20 +118,10 @@ def _fits(arguments: dict[str, Any]) -> str:
 
 
 def _read(file: Path) -> dict:
-    """The state dict in `file`. Only tensors and plain values are unpickled."""
-    import pickle
-    import warnings
-
+    """The state dict in `file`."""
     import torch
 
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of torch's unpickler, about files that it then refuses
-            loaded = torch.load(file, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
-        raise ValueError(
-            f"{file}: got {_what_it_is(file, str(error))}, wanted a torch checkpoint of tensors and plain values"
-        ) from error
+    loaded = read_checkpoint(file)
     if isinstance(loaded, dict) and "network_weights" in loaded:
         raise ValueError(f"{file}: got a checkpoint of nnU-Net; -pretrained_weights takes it as it is")
     content = loaded if isinstance(loaded, dict) else {}
@@ -143,20 +133,3 @@ def _read(file: Path) -> dict:
             f"as its {', '.join(map(repr, INSIDE[:-1]))} or {INSIDE[-1]!r}"
         )
     return tensors
-
-
-def _what_it_is(file: Path, error: str) -> str:
-    """What kind of file torch refused with `error`, whose text advises to unpickle anything."""
-    with open(file, "rb") as opened:
-        start = opened.read(512).lstrip().lower()
-    if not start:
-        return "an empty file"
-    if start.startswith(b"<"):
-        return "a web page (download the file itself)"
-    if "TorchScript" in error:
-        return "a TorchScript archive, which holds code"
-    if named := re.search(r"GLOBAL ([\w.]+)", error):
-        return f"objects of the type {named[1]}, which may run code when they are read (save its state dict only)"
-    if start.startswith(b"pk"):
-        return "a zip file that torch cannot read: cut off (download it again), or not a checkpoint"
-    return "a file that torch did not write, or that is damaged (download it again)"

@@ -93,9 +93,8 @@ def copy_weights(network: nn.Module, state_dict: Mapping[str, Tensor], targets: 
             skipped[name] = "it depends on the classes, so nnU-Net does not load it"
             continue
         shape = ours[found[0]].shape
-        if (
-            tensor.dim() == len(shape) == 4 and shape[1] == 1 < tensor.shape[1]
-        ):  # only the first layer, of an image of one channel
+        # only the first layer, of an image of one channel
+        if tensor.dim() == len(shape) == 4 and shape[1] == 1 < tensor.shape[1]:
             tensor = tensor.sum(1, keepdim=True)
         if tensor.shape != shape:
             skipped[name] = f"its shape is {tuple(tensor.shape)}, the network's {tuple(shape)}"

@@ -3,10 +3,9 @@
 # mypy: disable-error-code="call-arg, var-annotated"
 # Numba's intrinsics take fewer arguments in a kernel than where they are defined.
 
-from nnunet_mamba.ops._cpu_panels import drain, fill, jit, lane_offsets, lane_rows, round_up
+from nnunet_mamba.ops._cpu_panels import drain, fill, jit, lane_offsets, lane_parameters, round_up
 from nnunet_mamba.ops._cpu_scratch import CHUNK, LANES
 from nnunet_mamba.ops._simd import (
-    LOG2_E,
     broadcast,
     exp2,
     flush_denormals,
@@ -95,8 +94,6 @@ def forward(item, apart, scratch, sizes, inputs, segments, softplus, outputs):
                 here = (block - first_block) * states * LANES
                 in_map = lane_offsets(count, entries, length, channels * length)
                 in_delta = lane_offsets(count, entries, length, directions * channels * length)
-                in_rates = lane_offsets(count, entries, states, 0)
-                in_channels = lane_offsets(count, entries, 1, 0)
                 fill(u, (b * channels + channel) * length + low, in_map, segment, u_panel, 0, LANES)
                 row = (b * directions + k) * channels + channel
                 fill(delta, row * length + low, in_delta, segment, step_panel, 0, LANES)
@@ -106,10 +103,7 @@ def forward(item, apart, scratch, sizes, inputs, segments, softplus, outputs):
                 next_u = (b * channels + next_channel) * length + next_low
                 next_delta = ((b * directions + k) * channels + next_channel) * length + next_low
                 next_y = ((item.part * batch + b) * channels + next_channel) * length + next_low
-                lane_rows(A, (k * channels + channel) * states, in_rates, states, rate, LOG2_E)
-                lane_rows(D, k * channels + channel, in_channels, 1, scratch.skip, 1.0)
-                lane_rows(delta_bias, k * channels + channel, in_channels, 1, scratch.bias, 1.0)
-                skip, bias = load(scratch.skip, 0), load(scratch.bias, 0)
+                skip, bias = lane_parameters(A, D, delta_bias, k * channels + channel, states, count, entries, scratch)
                 for start in range(first, last, CHUNK):
                     stop = min(start + CHUNK, last)
                     near = start - first

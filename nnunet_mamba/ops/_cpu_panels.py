@@ -17,7 +17,7 @@ import numpy as np
 
 from nnunet_mamba.ops import _cpu_scratch
 from nnunet_mamba.ops._cpu_scratch import CHUNK, LANES
-from nnunet_mamba.ops._simd import collect, collect_onto, spread
+from nnunet_mamba.ops._simd import LOG2_E, collect, collect_onto, load, spread
 
 SEGMENT = 4 * CHUNK  # steps of the shortest segment
 
@@ -111,3 +111,13 @@ def lane_rows(source, start, offsets, states, rows, factor):
     for n in range(states):
         for i in range(LANES):
             rows[n * LANES + i] = source[start + offsets[i] + n] * factor
+
+
+@jit
+def lane_parameters(A, D, delta_bias, first, states, count, entries, scratch):
+    """The lanes' D and delta_bias, for `count` channels from `first` on (of all directions); A goes to scratch.rate."""
+    in_channels = lane_offsets(count, entries, 1, 0)
+    lane_rows(A, first * states, lane_offsets(count, entries, states, 0), states, scratch.rate, LOG2_E)
+    lane_rows(D, first, in_channels, 1, scratch.skip, 1.0)
+    lane_rows(delta_bias, first, in_channels, 1, scratch.bias, 1.0)
+    return load(scratch.skip, 0), load(scratch.bias, 0)

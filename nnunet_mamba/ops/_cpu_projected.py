@@ -9,7 +9,7 @@ kernels keep them for a chunk of steps only. A map's channels, or those of two b
 
 from nnunet_mamba.ops._cpu_backward import FLUSH, backward_chunk
 from nnunet_mamba.ops._cpu_forward import forward_chunk
-from nnunet_mamba.ops._cpu_panels import drain, fill, jit, lane_offsets, lane_rows, round_up
+from nnunet_mamba.ops._cpu_panels import drain, fill, jit, lane_offsets, lane_parameters, round_up
 from nnunet_mamba.ops._cpu_scratch import CHUNK, LANES
 from nnunet_mamba.ops._simd import (
     LOG2_E,
@@ -121,10 +121,7 @@ def projected_forward(item, apart, lane_apart, scratch, sizes, inputs, segments,
     in_map = lane_offsets(channels, entries, length, channels * length)
     for k in range(item.first_direction, item.last_direction):
         weights = step_rows[k * LANES * LANES :], B_rows[k * LANES * width :], C_rows[k * LANES * width :]
-        lane_rows(A, k * channels * states, lane_offsets(channels, entries, states, 0), states, rate, LOG2_E)
-        lane_rows(D, k * channels, lane_offsets(channels, entries, 1, 0), 1, scratch.skip, 1.0)
-        lane_rows(delta_bias, k * channels, lane_offsets(channels, entries, 1, 0), 1, scratch.bias, 1.0)
-        skip, bias = load(scratch.skip, 0), load(scratch.bias, 0)
+        skip, bias = lane_parameters(A, D, delta_bias, k * channels, states, channels, len(apart), scratch)
         state[:] = 0
         for s in range(counts[k]):
             low, first, last = lows[k, s], starts[k, s], starts[k, s + 1]
@@ -183,10 +180,7 @@ def projected_backward(
     zero, to_natural = splat(0.0), splat(1 / LOG2_E)
     for k in range(item.first_direction, item.last_direction):
         weights = step_rows[k * LANES * LANES :], B_rows[k * LANES * width :], C_rows[k * LANES * width :]
-        lane_rows(A, k * channels * states, lane_offsets(channels, len(apart), states, 0), states, scratch.rate, LOG2_E)
-        lane_rows(D, k * channels, lane_offsets(channels, len(apart), 1, 0), 1, scratch.skip, 1.0)
-        lane_rows(delta_bias, k * channels, lane_offsets(channels, len(apart), 1, 0), 1, scratch.bias, 1.0)
-        skip, bias = load(scratch.skip, 0), load(scratch.bias, 0)
+        skip, bias = lane_parameters(A, D, delta_bias, k * channels, states, channels, len(apart), scratch)
         scratch.carried[:] = 0
         scratch.dA_sum[:] = 0
         scratch.dstep_rows[:] = 0

@@ -62,16 +62,13 @@ def scan_forward(inputs: ScanInputs, delta_softplus: bool, keep: bool) -> tuple[
     sizes = inputs.sizes
     u = inputs.u
     items, parts, _ = work(sizes, torch.get_num_threads())
-    y = u.new_empty(parts, *u.shape)
-    last_state = u.new_empty(sizes.batch, sizes.directions, sizes.channels, sizes.states)
-    checkpoints = u.new_empty(checkpoint_shape(sizes) if keep else 0)
+    y, last_state, checkpoints = outputs = _outputs(u, sizes, parts, keep)
     segments = kernels.cut(inputs.positions.numpy())
-    arguments = tuple(sizes), _flat(*inputs), segments, delta_softplus
-    outputs = _flat(y, last_state, checkpoints)
+    arguments = tuple(sizes), _flat(*inputs), segments, delta_softplus, _flat(*outputs)
     rows = _longest(segments)
 
     def run(item: WorkItem, scratch: ForwardScratch) -> None:
-        kernels.forward(item, panels_apart(rows, sizes.states, item.entries), scratch, *arguments, outputs)
+        kernels.forward(item, panels_apart(rows, sizes.states, item.entries), scratch, *arguments)
 
     _share(run, items, forward_layout(rows, sizes.states, _most_blocks(items), entries_per_vector(sizes)))
     return _total(y), last_state, checkpoints
@@ -107,12 +104,10 @@ def projected_scan_forward(inputs: ProjectedInputs, delta_softplus: bool, keep: 
     """See ScanEngine."""
     kernels, sizes, u = _kernels(), inputs.sizes, inputs.u
     items, parts, _ = work(sizes, torch.get_num_threads())
-    y = u.new_empty(parts, *u.shape)
-    last_state = u.new_empty(sizes.batch, sizes.directions, sizes.channels, sizes.states)
-    checkpoints = u.new_empty(checkpoint_shape(sizes) if keep else 0)
+    y, last_state, checkpoints = outputs = _outputs(u, sizes, parts, keep)
     segments = kernels.cut(inputs.positions.numpy())
     flat = _flat(u, *_rows(inputs), inputs.A, inputs.D, inputs.delta_bias, inputs.steps)
-    arguments = tuple(sizes), flat, segments, delta_softplus, _flat(y, last_state, checkpoints)
+    arguments = tuple(sizes), flat, segments, delta_softplus, _flat(*outputs)
     rows = _longest(segments)
 
     def run(item: WorkItem, scratch: ForwardScratch) -> None:
@@ -130,19 +125,26 @@ def projected_scan_backward(
     kernels, sizes, u = _kernels(), inputs.sizes, inputs.u
     channels, states = sizes.channels, sizes.states
     items, parts, _ = work(sizes, torch.get_num_threads())
-    step_rows, B_rows, C_rows = rows_of_weights = _rows(inputs)
     du = u.new_empty(parts, *u.shape)
-    weights = *rows_of_weights, inputs.A, inputs.D, inputs.delta_bias
+    weights = *_rows(inputs), inputs.A, inputs.D, inputs.delta_bias
     sums = [x.new_zeros(sizes.batch, *x.shape, dtype=torch.float64) for x in weights]
     segments = kernels.cut(inputs.positions.numpy())
     flat = _flat(u, *weights, inputs.steps)
     (columns,) = _flat(_step_rows(inputs.delta_weight.mT))
-    arguments = tuple(sizes), flat, columns, segments, delta_softplus, *_flat(grad_output, checkpoints)
+    arguments = (
+        tuple(sizes),
+        flat,
+        columns,
+        segments,
+        delta_softplus,
+        *_flat(grad_output, checkpoints),
+        _flat(du, *sums),
+    )
     rows = _longest(segments)
 
     def run(item: WorkItem, scratch: BackwardScratch) -> None:
         apart, lane_apart = panels_apart(CHUNK, states, item.entries), LANE_APART[item.entries]
-        kernels.projected_backward(item, apart, lane_apart, scratch, *arguments, _flat(du, *sums))
+        kernels.projected_backward(item, apart, lane_apart, scratch, *arguments)
 
     _share(run, items, projected_backward_layout(rows, states, entries_per_vector(sizes)))
     dsteps, dB, dC, *others = (x.sum(0).float() for x in sums)
@@ -151,6 +153,12 @@ def projected_scan_backward(
     ddelta_weight = dsteps[:, :channels, :channels].mT
     dB, dC = (x[:, :channels, :states].mT for x in (dB, dC))
     return _total(du), *(x.contiguous() for x in (ddelta_weight, dB, dC)), *others
+
+
+def _outputs(u: Tensor, sizes: Sizes, parts: int, keep: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """What a forward fills: a y for each part of the directions, the last states, and checkpoints if it keeps them."""
+    last_state = u.new_empty(sizes.batch, sizes.directions, sizes.channels, sizes.states)
+    return u.new_empty(parts, *u.shape), last_state, u.new_empty(checkpoint_shape(sizes) if keep else 0)
 
 
 def _rows(inputs: ProjectedInputs) -> tuple[Tensor, Tensor, Tensor]:

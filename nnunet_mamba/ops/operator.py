@@ -57,10 +57,8 @@ def _refuse_second_derivative(ctx, *_):
 def _register(name: str, inputs_class: type[ScanInputs] | type[ProjectedInputs]) -> None:
     """Make `name` and `name_backward` operators, computed by the engine's functions `name_forward` and `_backward`."""
     count = len(inputs_class._fields)
-    inputs, gradients = (
-        ", ".join(f"Tensor {field}" for field in inputs_class._fields),
-        ", ".join(["Tensor"] * (count - 2)),
-    )
+    inputs = ", ".join(f"Tensor {field}" for field in inputs_class._fields)
+    gradients = ", ".join(["Tensor"] * (count - 2))
 
     @_not_compiled
     def forward(*arguments):

@@ -79,12 +79,7 @@ def projected_scan(
 
 
 def _is_fused(engine: str, channels: int) -> bool:
-    if (
-        engine == REFERENCE
-        or _separate.get()
-        or exports()
-        or (not torch.compiler.is_compiling() and transforms.active())
-    ):
+    if engine == REFERENCE or _separate.get() or exports() or transforms.active():
         return False
     return channels <= ENGINES[engine].projects
 

@@ -179,11 +179,10 @@ def _run(
     u = tensors[0]
     name = engine_for(u.device.type, u.dtype, engine)
     with torch.autocast(device_type=u.device.type, enabled=False):
-        inputs = ScanInputs(*[*tensors, orders.positions, orders.steps])
+        inputs = ScanInputs(*tensors, orders.positions, orders.steps)
         if name == REFERENCE:
             operator.log_choice(name, u.device.type)
             return reference.scan(inputs, delta_softplus)
         if exports():
             return torch_engine.exportable_scan(inputs, delta_softplus)
-        transformed = not torch.compiler.is_compiling() and transforms.active()
-        return (transforms if transformed else operator).scan(inputs, delta_softplus, name)
+        return (transforms if transforms.active() else operator).scan(inputs, delta_softplus, name)

@@ -13,7 +13,9 @@ from nnunet_mamba.ops.operator import NO_SECOND_DERIVATIVE
 
 
 def active() -> bool:
-    """Whether torch.func transforms this call, or a forward-mode derivative is taken."""
+    """Whether torch.func transforms this call, or a forward-mode derivative is taken; not while torch compiles."""
+    if torch.compiler.is_compiling():
+        return False
     return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
 
 

@@ -61,13 +61,13 @@ class NotPlain:
         (None, "No such file"),
         (
             b"not a checkpoint",
-            "got a file that torch did not write, or that is damaged (download it again), wanted a torch",
+            "got a file that torch did not write, or that is damaged (copy or download it again), wanted a torch",
         ),
         (b"", "got an empty file, wanted a torch checkpoint of tensors and plain values"),
         (b"\n<!DOCTYPE html>", "got a web page (download the file itself), wanted"),
         (
             b"PK\x03\x04half of a checkpoint",
-            "got a zip file that torch cannot read: cut off (download it again), or not",
+            "got a zip file that torch cannot read: half written or cut off (copy or download it again), or not",
         ),
         (
             {"model": {"a": NotPlain()}},
@@ -215,4 +215,7 @@ def test_a_checkpoint_that_was_cut_off_is_refused(published, tmp_path, capsys):
     whole = (tmp_path / "theirs.pth").read_bytes()
     (tmp_path / "cut.pth").write_bytes(whole[: len(whole) // 2])
     assert main(["import-weights", "dermomamba", str(tmp_path / "cut.pth"), "-o", str(out)]) == 1
-    assert "cut.pth: got a zip file that torch cannot read: cut off" in capsys.readouterr().err and not out.exists()
+    assert (
+        "cut.pth: got a zip file that torch cannot read: half written or cut off" in capsys.readouterr().err
+        and not out.exists()
+    )
