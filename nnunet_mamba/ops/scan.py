@@ -179,7 +179,7 @@ def _run(
     u = tensors[0]
     name = engine_for(u.device.type, u.dtype, engine)
     with torch.autocast(device_type=u.device.type, enabled=False):
-        inputs = ScanInputs(*tensors, orders.positions, orders.steps)
+        inputs = ScanInputs(*[*tensors, orders.positions, orders.steps])  # mypy counts a bare `*tensors` wrongly
         if name == REFERENCE:
             operator.log_choice(name, u.device.type)
             return reference.scan(inputs, delta_softplus)
