@@ -1,12 +1,33 @@
 """Axial convolutions: a depthwise column and row of weights instead of a square kernel."""
 
-from torch import Tensor, nn
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
-from nnunet_mamba.blocks.dilated import DilatedConv2d
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import conv2d, pad
+
+from nnunet_mamba.blocks.dilated import DilatedConv2d, type_of_convolution
+
+_separate: ContextVar[bool] = ContextVar("separate", default=False)
+
+
+@contextmanager
+def separate_axes() -> Iterator[None]:
+    """Inside, AxialConv calls its two convolutions: one kernel in their place has zeros that are no arithmetic."""
+    token = _separate.set(True)
+    try:
+        yield
+    finally:
+        _separate.reset(token)
 
 
 class AxialConv(nn.Module):
     """x plus its 3x1 and 1x3 depthwise convolutions (DA-MambaNet, Nguyen et al. 2025).
+
+    Computed as one depthwise convolution whose kernel is their cross, because each pass over the map costs as much as
+    reading it.
 
     Shape:
         (B, C, H, W) -> (B, C, H, W).
@@ -19,7 +40,15 @@ class AxialConv(nn.Module):
         self.horizontal = nn.Conv2d(dim, dim, (1, kernel_size), padding=(0, half), groups=dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.vertical(x) + self.horizontal(x)
+        if _separate.get():
+            return x + self.vertical(x) + self.horizontal(x)
+        dim, half = len(self.vertical.weight), self.vertical.padding[0]
+        column, row = (half, half, 0, 0), (0, 0, half, half)
+        kernel = pad(self.vertical.weight, column) + pad(self.horizontal.weight, row)
+        bias = self.vertical.bias + self.horizontal.bias
+        if type_of_convolution(x).itemsize < torch.float32.itemsize:
+            return x + conv2d(x, kernel, bias, padding=half, groups=dim)  # beside a one, weights would lose digits
+        return conv2d(x, kernel + pad(kernel.new_ones(1, 1, 1, 1), (half,) * 4), bias, padding=half, groups=dim)
 
 
 class AxialDepthwiseChain(nn.Module):

@@ -15,10 +15,12 @@ class DilatedConv2d(nn.Conv2d):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.device.type == "cpu" and _type_of_convolution(x) == torch.bfloat16:
+        if x.device.type == "cpu" and type_of_convolution(x) == torch.bfloat16:
             x = x.contiguous()
         return super().forward(x)
 
 
-def _type_of_convolution(x: Tensor) -> torch.dtype:
-    return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+def type_of_convolution(x: Tensor) -> torch.dtype:
+    """What a convolution of `x` computes in: autocast's type, or that of `x`."""
+    device = x.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype

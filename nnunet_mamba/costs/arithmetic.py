@@ -16,6 +16,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from nnunet_mamba.blocks.axial import separate_axes
 from nnunet_mamba.blocks.ss2d import SS2D
 from nnunet_mamba.costs.subject import Subject
 from nnunet_mamba.ops.projected import separate_projections
@@ -71,7 +72,7 @@ def count(subject: Subject) -> Arithmetic:
 def count_network(network: nn.Module, patch: torch.Tensor) -> Arithmetic:
     """Count a network for an input, by running it."""
     counter = FlopCounterMode(display=False, custom_mapping={torch.ops.nnunet_mamba.scan: scan_multiply_adds})
-    with torch.inference_mode(), separate_projections(), counter:
+    with torch.inference_mode(), separate_projections(), separate_axes(), counter:
         network(patch)
     counts = {
         name: (sum(n for op, n in by_op.items() if str(op) != SCAN), by_op.get(torch.ops.nnunet_mamba.scan, 0))

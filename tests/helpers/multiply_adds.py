@@ -2,6 +2,7 @@
 
 import torch
 
+from nnunet_mamba.blocks.axial import separate_axes
 from nnunet_mamba.blocks.ss2d import SS2D
 
 
@@ -19,7 +20,7 @@ def multiply_adds(network, *shape) -> int:
             total += output[..., 0].numel() * module.in_proj.weight.numel()
 
     hooks = [module.register_forward_hook(count) for module in network.modules()]
-    with torch.inference_mode():
+    with torch.inference_mode(), separate_axes():
         network.eval()(torch.zeros(shape))
     for hook in hooks:
         hook.remove()
