@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, pad
+from torch.nn.functional import pad
 
-from nnunet_mamba.blocks.dilated import DilatedConv2d, type_of_convolution
+from nnunet_mamba.blocks.grouped import GroupedConv2d, type_of_convolution
+from nnunet_mamba.ops.depthwise import conv2d
 
 _separate: ContextVar[bool] = ContextVar("separate", default=False)
 
@@ -35,20 +37,21 @@ class AxialConv(nn.Module):
 
     def __init__(self, dim: int, kernel_size: int = 3):
         super().__init__()
-        half = kernel_size // 2
-        self.vertical = nn.Conv2d(dim, dim, (kernel_size, 1), padding=(half, 0), groups=dim)
-        self.horizontal = nn.Conv2d(dim, dim, (1, kernel_size), padding=(0, half), groups=dim)
+        self.reach = kernel_size // 2
+        self.vertical = GroupedConv2d(dim, dim, (kernel_size, 1), groups=dim)
+        self.horizontal = GroupedConv2d(dim, dim, (1, kernel_size), groups=dim)
 
     def forward(self, x: Tensor) -> Tensor:
         if _separate.get():
             return x + self.vertical(x) + self.horizontal(x)
-        dim, half = len(self.vertical.weight), self.vertical.padding[0]
-        column, row = (half, half, 0, 0), (0, 0, half, half)
-        kernel = pad(self.vertical.weight, column) + pad(self.horizontal.weight, row)
-        bias = self.vertical.bias + self.horizontal.bias
-        if type_of_convolution(x).itemsize < torch.float32.itemsize:
-            return x + conv2d(x, kernel, bias, padding=half, groups=dim)  # beside a one, weights would lose digits
-        return conv2d(x, kernel + pad(kernel.new_ones(1, 1, 1, 1), (half,) * 4), bias, padding=half, groups=dim)
+        reach, one = self.reach, self.vertical.weight.new_ones(1, 1, 1, 1)
+        kernel = pad(self.vertical.weight, (reach, reach)) + pad(self.horizontal.weight, (0, 0, reach, reach))
+        bias = cast(Tensor, self.vertical.bias) + cast(Tensor, self.horizontal.bias)
+        in_half_precision = type_of_convolution(x).itemsize < torch.float32.itemsize
+        if not in_half_precision:  # there, beside a one, weights would lose digits
+            kernel = kernel + pad(one, (reach,) * 4)
+        y = conv2d(x, kernel, bias, (reach, reach), groups=len(kernel))
+        return x + y if in_half_precision else y
 
 
 class AxialDepthwiseChain(nn.Module):
@@ -60,10 +63,9 @@ class AxialDepthwiseChain(nn.Module):
 
     def __init__(self, dim: int, dilation: int, kernel_size: int = 7):
         super().__init__()
-        reach = dilation * (kernel_size // 2)
-        self.horizontal = DilatedConv2d(dim, dim, (1, kernel_size), padding=(0, reach), dilation=dilation, groups=dim)
-        self.vertical = DilatedConv2d(dim, dim, (kernel_size, 1), padding=(reach, 0), dilation=dilation, groups=dim)
-        self.square = DilatedConv2d(dim, dim, 3, padding=dilation, dilation=dilation, groups=dim)
+        self.horizontal = GroupedConv2d(dim, dim, (1, kernel_size), dilation=dilation, groups=dim)
+        self.vertical = GroupedConv2d(dim, dim, (kernel_size, 1), dilation=dilation, groups=dim)
+        self.square = GroupedConv2d(dim, dim, 3, dilation=dilation, groups=dim)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.square(self.vertical(self.horizontal(x)))

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn.functional import max_pool2d
 
 from nnunet_mamba.blocks.axial import AxialConv
+from nnunet_mamba.blocks.grouped import GroupedConv2d
 from nnunet_mamba.blocks.norm import InstanceNorm2d
 from nnunet_mamba.blocks.priority_attention import PriorityChannelAttention, PrioritySpatialAttention
 from nnunet_mamba.blocks.ss2d import VSSBlock
@@ -20,7 +21,7 @@ class ResidualMamba(nn.Module):
     def __init__(self, dim: int):
         super().__init__()
         self.body = nn.Sequential(
-            nn.Conv2d(dim, dim, 3, padding=1, groups=dim),
+            GroupedConv2d(dim, dim, 3, groups=dim),
             VSSBlock(dim),
             InstanceNorm2d(dim),
             nn.LeakyReLU(0.01, inplace=True),

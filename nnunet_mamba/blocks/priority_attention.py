@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from nnunet_mamba.blocks.grouped import GroupedConv2d
+
 
 class PriorityChannelAttention(nn.Module):
     """A 9x9 depthwise convolution, gated by its channel means; the gate grows with the softmax of their change.
@@ -13,7 +15,7 @@ class PriorityChannelAttention(nn.Module):
 
     def __init__(self, dim: int):
         super().__init__()
-        self.depthwise = nn.Conv2d(dim, dim, 9, padding=4, groups=dim)
+        self.depthwise = GroupedConv2d(dim, dim, 9, groups=dim)
 
     def forward(self, x: Tensor) -> Tensor:
         convolved = self.depthwise(x)

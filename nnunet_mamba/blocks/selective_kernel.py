@@ -5,7 +5,7 @@ from functools import reduce
 import torch
 from torch import Tensor, nn
 
-from nnunet_mamba.blocks.dilated import DilatedConv2d
+from nnunet_mamba.blocks.grouped import GroupedConv2d
 from nnunet_mamba.blocks.norm import PooledBatchNorm2d
 
 
@@ -31,11 +31,10 @@ class SelectiveKernelConv(nn.Module):
         squeezed = max(channels // reduction, min_dim)
         self.branches = nn.ModuleList(
             nn.Sequential(
-                DilatedConv2d(
+                GroupedConv2d(
                     channels,
                     channels,
                     kernel_size,
-                    padding=dilation * (kernel_size // 2),
                     dilation=dilation,
                     groups=groups,
                     bias=False,

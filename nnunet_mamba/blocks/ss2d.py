@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, silu
 
+from nnunet_mamba.blocks.grouped import GroupedConv2d
 from nnunet_mamba.ops import ScanOrders, cross_scan_orders, projected_scan
 
 DIRECTIONS = 4
@@ -31,7 +32,7 @@ class SS2D(nn.Module):
         self.d_state = d_state
         self.dt_rank = math.ceil(d_model / 16)
         self.in_proj = nn.Linear(d_model, 2 * self.d_inner, bias=False)
-        self.conv2d = nn.Conv2d(self.d_inner, self.d_inner, 3, padding=1, groups=self.d_inner)
+        self.conv2d = GroupedConv2d(self.d_inner, self.d_inner, 3, groups=self.d_inner)
         self.x_proj_weight = nn.Parameter(torch.empty(DIRECTIONS, self.dt_rank + 2 * d_state, self.d_inner))
         self.dt_projs_weight = nn.Parameter(torch.empty(DIRECTIONS, self.d_inner, self.dt_rank))
         self.dt_projs_bias = nn.Parameter(torch.empty(DIRECTIONS, self.d_inner))

@@ -56,7 +56,14 @@ class BackwardScratch(NamedTuple):
     dC_rows: Array
 
 
-Scratch = TypeVar("Scratch", ForwardScratch, BackwardScratch)
+class RowScratch(NamedTuple):
+    """For the gradients of depthwise convolutions."""
+
+    row: Array  # of a map, between the zeros that the kernel reaches on both sides
+    tail: Array  # the floats of a row that do not fill a vector
+
+
+Scratch = TypeVar("Scratch", ForwardScratch, BackwardScratch, RowScratch)
 
 
 def panels_apart(rows: int, states: int, entries: int) -> tuple[int, ...]:
@@ -135,11 +142,16 @@ def projected_backward_layout(rows: int, states: int, entries: int) -> BackwardS
     )
 
 
+def row_layout(width: int, channels: int, reach: int) -> RowScratch:
+    """For rows of a map, and kernels that reach so many pixels to each side."""
+    return RowScratch(row=(width + 2 * reach) * min(channels, LANES) + LANES, tail=LANES)
+
+
 def round_up(size: int, multiple: int) -> int:
     return -(-size // multiple) * multiple
 
 
-def total(layout: ForwardScratch | BackwardScratch) -> int:
+def total(layout: ForwardScratch | BackwardScratch | RowScratch) -> int:
     """Number of float32 that hold every array, wherever the memory starts."""
     return LANES + sum(round_up(size, LANES) for size in layout)
 

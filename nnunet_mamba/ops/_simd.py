@@ -3,8 +3,8 @@
 LLVM splits the vector on machines with narrower registers, so nothing here is specific to AVX-512. Exponentials and
 logarithms are polynomials on the whole vector: by default LLVM calls the C library once per lane.
 
-Numba's disk cache of the kernels does not see changes in this file. After editing it, touch _cpu_forward.py and
-_cpu_backward.py.
+Numba's disk cache of the kernels does not see changes in this file. After editing it, touch _cpu_forward.py,
+_cpu_backward.py and _cpu_depthwise.py.
 """
 
 # mypy: disable-error-code="call-arg, var-annotated"
@@ -34,6 +34,7 @@ _LOG1P = (
     1.0, -0.4999990165233612, 0.3332996368408203, -0.24954134225845337, 0.1967593878507614, -0.15305592119693756,
     0.10603655129671097, -0.05695953592658043, 0.01985146291553974, -0.0032440251670777798,
 )  # fmt: skip
+CHAINS = 8  # sums in flight in `add_products`: enough to hide the latency of an addition
 # adding it rounds to an integer, and leaves that integer plus the exponent bias in the low bits
 _ROUND = 1.5 * 2**23 + 127
 
@@ -423,6 +424,54 @@ def add_fours(typingctx, source, index, target, start, stride):
         return context.get_dummy_value()
 
     return types.void(source, types.intp, target, types.intp, types.intp), codegen
+
+
+@intrinsic
+def add_products(typingctx, first, start, step, second, at, stride, size, shifts, sums, to, apart):
+    """For each shift: sums[to + i apart : ... + 16] += the sum of `size` products of a vector of each array.
+
+    The n-th vectors start at first[start + n step + shifts[i]] and second[at + n stride]. i numbers the shifts.
+    """
+
+    def codegen(context, builder, signature, args):
+        first, start, step, second, at, stride, size, shifts, sums, to, apart = args
+        number = signature.args[7].count
+        starts = [builder.add(start, builder.extract_value(shifts, i)) for i in range(number)]
+        chains = max(1, CHAINS // number)
+        slots = [[cgutils.alloca_once_value(builder, _constant(0.0)) for _ in starts] for _ in range(chains)]
+        for slot in (slot for chain in slots for slot in chain):  # in a loop, the entry block's zeros are used up
+            builder.store(_constant(0.0), slot)
+
+        def add(n, chain):
+            vector = _load(
+                builder, _pointer(context, builder, signature.args[3], second, _along(builder, at, n, stride))
+            )
+            for slot, begin in zip(chain, starts, strict=True):
+                pointer = _pointer(context, builder, signature.args[0], first, _along(builder, begin, n, step))
+                builder.store(_fma(builder, _load(builder, pointer), vector, builder.load(slot)), slot)
+
+        several = ir.Constant(size.type, chains)
+        rounds = builder.sdiv(size, several)
+        with cgutils.for_range(builder, rounds) as loop:
+            for i, chain in enumerate(slots):
+                add(builder.add(builder.mul(loop.index, several), ir.Constant(size.type, i)), chain)
+        done = builder.mul(rounds, several)
+        with cgutils.for_range(builder, builder.sub(size, done)) as loop:
+            add(builder.add(done, loop.index), slots[0])
+        for target, parts in zip(_strided(builder, to, apart, number), zip(*slots, strict=True), strict=True):
+            pointer = _pointer(context, builder, signature.args[8], sums, target)
+            total = _load(builder, pointer)
+            for part in parts:
+                total = builder.fadd(total, builder.load(part))
+            _store(builder, total, pointer)
+        return context.get_dummy_value()
+
+    size = types.intp
+    return types.void(first, size, size, second, size, size, size, shifts, sums, size, size), codegen
+
+
+def _along(builder, start, number, stride):
+    return builder.add(start, builder.mul(number, stride))
 
 
 def _binary(operation, emit):

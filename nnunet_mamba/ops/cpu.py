@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -44,6 +44,8 @@ logger = logging.getLogger("nnunet_mamba")
 LANE_APART = {1: (0,), 2: (0, LANES // 2)}  # the lanes of each batch entry in a vector
 MOST_KEPT = 2**24  # floats of scratch memory for all threads: 64 MiB
 
+Item = TypeVar("Item")
+
 _Callback = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 _own = threading.local()
 _pool: ThreadPoolExecutor | None = None
@@ -58,7 +60,7 @@ def checkpoint_shape(sizes: Sizes) -> tuple[int, ...]:
 
 def scan_forward(inputs: ScanInputs, delta_softplus: bool, keep: bool) -> tuple[Tensor, Tensor, Tensor]:
     """See ScanEngine."""
-    kernels = _kernels()
+    kernels = load_kernels()
     sizes = inputs.sizes
     u = inputs.u
     items, parts, _ = work(sizes, torch.get_num_threads())
@@ -70,7 +72,7 @@ def scan_forward(inputs: ScanInputs, delta_softplus: bool, keep: bool) -> tuple[
     def run(item: WorkItem, scratch: ForwardScratch) -> None:
         kernels.forward(item, panels_apart(rows, sizes.states, item.entries), scratch, *arguments)
 
-    _share(run, items, forward_layout(rows, sizes.states, _most_blocks(items), entries_per_vector(sizes)))
+    share(run, items, forward_layout(rows, sizes.states, _most_blocks(items), entries_per_vector(sizes)))
     return _total(y), last_state, checkpoints
 
 
@@ -78,7 +80,7 @@ def scan_backward(
     grad_output: Tensor, inputs: ScanInputs, delta_softplus: bool, checkpoints: Tensor
 ) -> tuple[Tensor, ...]:
     """See ScanEngine."""
-    kernels = _kernels()
+    kernels = load_kernels()
     sizes = inputs.sizes
     u, delta, A, B, _, D, *_ = inputs
     items, parts, block_parts = work(sizes, torch.get_num_threads())
@@ -95,14 +97,14 @@ def scan_backward(
     def run(item: WorkItem, scratch: BackwardScratch) -> None:
         kernels.backward(item, panels_apart(rows, sizes.states, item.entries), scratch, *arguments, gradients)
 
-    _share(run, items, backward_layout(rows, sizes.states, _most_blocks(items), entries_per_vector(sizes)))
+    share(run, items, backward_layout(rows, sizes.states, _most_blocks(items), entries_per_vector(sizes)))
     dA, dD, ddelta_bias = (x.sum(0).float() for x in (dA, dD, ddelta_bias))
     return _total(du), ddelta, dA, _total(dB), _total(dC), dD, ddelta_bias
 
 
 def projected_scan_forward(inputs: ProjectedInputs, delta_softplus: bool, keep: bool) -> tuple[Tensor, Tensor, Tensor]:
     """See ScanEngine."""
-    kernels, sizes, u = _kernels(), inputs.sizes, inputs.u
+    kernels, sizes, u = load_kernels(), inputs.sizes, inputs.u
     items, parts, _ = work(sizes, torch.get_num_threads())
     y, last_state, checkpoints = outputs = _outputs(u, sizes, parts, keep)
     segments = kernels.cut(inputs.positions.numpy())
@@ -114,7 +116,7 @@ def projected_scan_forward(inputs: ProjectedInputs, delta_softplus: bool, keep: 
         apart, lane_apart = panels_apart(CHUNK, sizes.states, item.entries), LANE_APART[item.entries]
         kernels.projected_forward(item, apart, lane_apart, scratch, *arguments)
 
-    _share(run, items, projected_forward_layout(rows, sizes.states, entries_per_vector(sizes)))
+    share(run, items, projected_forward_layout(rows, sizes.states, entries_per_vector(sizes)))
     return _total(y), last_state, checkpoints
 
 
@@ -122,7 +124,7 @@ def projected_scan_backward(
     grad_output: Tensor, inputs: ProjectedInputs, delta_softplus: bool, checkpoints: Tensor
 ) -> tuple[Tensor, ...]:
     """See ScanEngine."""
-    kernels, sizes, u = _kernels(), inputs.sizes, inputs.u
+    kernels, sizes, u = load_kernels(), inputs.sizes, inputs.u
     channels, states = sizes.channels, sizes.states
     items, parts, _ = work(sizes, torch.get_num_threads())
     du = u.new_empty(parts, *u.shape)
@@ -146,7 +148,7 @@ def projected_scan_backward(
         apart, lane_apart = panels_apart(CHUNK, states, item.entries), LANE_APART[item.entries]
         kernels.projected_backward(item, apart, lane_apart, scratch, *arguments)
 
-    _share(run, items, projected_backward_layout(rows, states, entries_per_vector(sizes)))
+    share(run, items, projected_backward_layout(rows, states, entries_per_vector(sizes)))
     dsteps, dB, dC, *others = (x.sum(0).float() for x in sums)
     if entries_per_vector(sizes) == 2:
         dsteps = dsteps[..., : LANES // 2] + dsteps[..., LANES // 2 :]
@@ -194,7 +196,7 @@ def _most_blocks(items: list[WorkItem]) -> int:
     return max(item.last_block - item.first_block for item in items)
 
 
-def _share(run: Callable[[WorkItem, Scratch], None], items: list[WorkItem], layout: Scratch) -> None:
+def share(run: Callable[[Item, Scratch], None], items: list[Item], layout: Scratch) -> None:
     """Run every item, on at most as many threads as torch uses, this one included. Each has its own scratch memory."""
     threads = min(torch.get_num_threads(), len(items))
     memory = _memory(threads, total(layout))
@@ -269,13 +271,15 @@ class Kernels(NamedTuple):
     backward: Callable
     projected_forward: Callable
     projected_backward: Callable
+    correlate: Callable
 
 
 @cache
-def _kernels() -> Kernels:
+def load_kernels() -> Kernels:
     from numba.core import event
 
     from nnunet_mamba.ops._cpu_backward import backward
+    from nnunet_mamba.ops._cpu_depthwise import correlate
     from nnunet_mamba.ops._cpu_forward import forward
     from nnunet_mamba.ops._cpu_panels import cut
     from nnunet_mamba.ops._cpu_projected import projected_backward, projected_forward
@@ -292,4 +296,4 @@ def _kernels() -> Kernels:
             pass
 
     event.register("numba:compile", Announce())
-    return Kernels(cut, forward, backward, projected_forward, projected_backward)
+    return Kernels(cut, forward, backward, projected_forward, projected_backward, correlate)

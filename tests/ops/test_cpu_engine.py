@@ -182,7 +182,7 @@ def test_every_thread_takes_work(team, three_threads):
         together.wait(timeout=60)
         scratch.append((get_ident(), own.state.ctypes.data))
 
-    cpu._share(run, [(0,), (1,), (2,)], LAYOUTS[0])
+    cpu.share(run, [(0,), (1,), (2,)], LAYOUTS[0])
     threads, addresses = zip(*scratch)
     assert len(set(threads)) == len(set(addresses)) == 3
 
@@ -196,7 +196,7 @@ def test_an_error_in_any_thread_is_raised(team, three_threads):
             raise MemoryError("as a kernel might")
 
     with pytest.raises(MemoryError, match="as a kernel might"):
-        cpu._share(run, [(0,), (1,), (2,)], LAYOUTS[0])
+        cpu.share(run, [(0,), (1,), (2,)], LAYOUTS[0])
 
 
 def test_scans_at_the_same_time(team):
