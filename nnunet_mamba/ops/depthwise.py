@@ -98,7 +98,7 @@ class _Depthwise(torch.autograd.Function):
             grad_x = torch.nn.functional.conv2d(grad, weight.flip(2, 3), None, 1, reach, dilation, channels)
         if wanted[1] or wanted[2]:
             grad_weight, grad_bias = weight_gradient(x, grad, tuple(weight.shape[2:]), dilation)
-        return grad_x, grad_weight, grad_bias, None, None
+        return grad_x, grad_weight, grad_bias if wanted[2] else None, None, None
 
 
 def weight_gradient(x: Tensor, grad: Tensor, kernel_size: tuple[int, int], dilation: int) -> tuple[Tensor, Tensor]:

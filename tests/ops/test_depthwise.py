@@ -112,6 +112,15 @@ def test_only_the_gradients_that_are_asked_for(wanted):
     )
 
 
+def test_without_a_bias(ours):
+    x, weight, _, grad = case((2, 8, 9, 7), (3, 3))
+    inputs = [t.float().requires_grad_() for t in (channels_last(x), weight)]
+    gradients = torch.autograd.grad(conv2d(*inputs, None, (1, 1), 1, 8), inputs, grad.float())
+    wanted = torch.autograd.grad(torchs_conv2d(*inputs, None, 1, 1, 1, 8), inputs, grad.float())
+    torch.testing.assert_close(gradients, wanted, rtol=1e-5, atol=1e-4)
+    assert ours
+
+
 def test_threads_agree_to_the_last_bit():
     x, weight, _, grad = case((3, 8, 50, 13), (5, 5))
     before = torch.get_num_threads()
