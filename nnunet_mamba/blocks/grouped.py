@@ -13,9 +13,11 @@ class GroupedConv2d(nn.Conv2d):
     convolutions of channels-last maps are wrong, some of them NaN (torch 2.14).
 
     Args:
-        kernel_size: of the height and the width, or of both; odd.
+        kernel_size: of the height and the width, or of both.
     Shape:
         (B, in_channels, H, W) -> (B, out_channels, H, W).
+    Raises:
+        ValueError: a kernel size is even.
     """
 
     def __init__(
@@ -28,6 +30,8 @@ class GroupedConv2d(nn.Conv2d):
         bias: bool = True,
     ):
         height, width = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
+        if height % 2 == 0 or width % 2 == 0:
+            raise ValueError(f"kernel_size: got {kernel_size}, wanted odd numbers, because the map keeps its size")
         reach = dilation * (height // 2), dilation * (width // 2)
         super().__init__(in_channels, out_channels, kernel_size, 1, reach, dilation, groups, bias)
         self.reach = reach

@@ -470,6 +470,36 @@ def add_products(typingctx, first, start, step, second, at, stride, size, shifts
     return types.void(first, size, size, second, size, size, size, shifts, sums, size, size), codegen
 
 
+@intrinsic
+def add_shifted(typingctx, source, start, step, shifts, weights, at, apart, target, to, stride, size):
+    """Each of `size` vectors of the target += the sum over shifts of a weight times a vector of the source.
+
+    The n-th vectors start at target[to + n stride] and source[start + n step + shifts[i]]; i numbers the shifts. The
+    weights start at weights[at + i apart].
+    """
+
+    def codegen(context, builder, signature, args):
+        source, start, step, shifts, weights, at, apart, target, to, stride, size = args
+        number = signature.args[3].count
+        starts = [builder.add(start, builder.extract_value(shifts, i)) for i in range(number)]
+        factors = [
+            _load(builder, _pointer(context, builder, signature.args[4], weights, weight))
+            for weight in _strided(builder, at, apart, number)
+        ]
+        with cgutils.for_range(builder, size) as loop:
+            goal = _pointer(context, builder, signature.args[7], target, _along(builder, to, loop.index, stride))
+            total = _load(builder, goal)
+            for begin, factor in zip(starts, factors, strict=True):
+                here = _along(builder, begin, loop.index, step)
+                vector = _load(builder, _pointer(context, builder, signature.args[0], source, here))
+                total = _fma(builder, vector, factor, total)
+            _store(builder, total, goal)
+        return context.get_dummy_value()
+
+    size = types.intp
+    return types.void(source, size, size, shifts, weights, size, size, target, size, size, size), codegen
+
+
 def _along(builder, start, number, stride):
     return builder.add(start, builder.mul(number, stride))
 

@@ -272,6 +272,7 @@ class Kernels(NamedTuple):
     projected_forward: Callable
     projected_backward: Callable
     correlate: Callable
+    convolve: Callable
 
 
 @cache
@@ -279,7 +280,7 @@ def load_kernels() -> Kernels:
     from numba.core import event
 
     from nnunet_mamba.ops._cpu_backward import backward
-    from nnunet_mamba.ops._cpu_depthwise import correlate
+    from nnunet_mamba.ops._cpu_depthwise import convolve, correlate
     from nnunet_mamba.ops._cpu_forward import forward
     from nnunet_mamba.ops._cpu_panels import cut
     from nnunet_mamba.ops._cpu_projected import projected_backward, projected_forward
@@ -296,4 +297,4 @@ def load_kernels() -> Kernels:
             pass
 
     event.register("numba:compile", Announce())
-    return Kernels(cut, forward, backward, projected_forward, projected_backward, correlate)
+    return Kernels(cut, forward, backward, projected_forward, projected_backward, correlate, convolve)

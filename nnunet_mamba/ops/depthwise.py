@@ -1,29 +1,23 @@
-"""torch's 2D convolution, but gradients of depthwise ones on a CPU are computed at the rate of the memory.
+"""torch's 2D convolution, but depthwise ones on a CPU, and above all their gradients, run near the rate of the memory.
 
-oneDNN's weight gradients of wide and of dilated depthwise kernels take ten times their forward pass, and its input
-gradients of dilated ones do, too (torch 2.14). Here the weight gradients have a kernel of their own, and the input
-gradients are convolutions with the flipped weights.
+oneDNN's weight gradients of wide and of dilated depthwise kernels take ten times as long as its forward pass, and so do
+its input gradients of dilated ones (torch 2.14). Here the weight gradients have a kernel of their own, and the input
+gradients are convolutions with the flipped weights. Without AVX-512, oneDNN is a hundred times too slow at kernels that
+are both wide and dilated: these convolutions have a kernel of their own, too.
 """
 
 import os
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from nnunet_mamba.ops import transforms
+from nnunet_mamba.ops._cpu_scratch import LANES, row_layout
 from nnunet_mamba.ops.engines import VARIABLE
 from nnunet_mamba.ops.scan import exports
 
-LANES = 16  # of the kernel, see ops/_cpu_scratch.py; that needs NumPy
-ROWS = 16  # of a map: the sums of fewer are not worth a place of their own
-
-
-class WorkItem(NamedTuple):
-    """What a thread does at a time: some units, from the first to before the last. See ops/_cpu_depthwise.py."""
-
-    first: int
-    last: int
+ROWS = 16  # most rows of an image in a unit of work, see ops/_cpu_depthwise.py
 
 
 def conv2d(
@@ -31,9 +25,9 @@ def conv2d(
 ) -> Tensor:
     """torch.nn.functional.conv2d that keeps the size of a map.
 
-    Our gradients are those of depthwise convolutions of float32 maps on a CPU, channels last in memory, with 2, 4, 8,
-    16 or more channels. Everything else is torch's: other maps; graphs that something traces, transforms or counts;
-    and second derivatives.
+    Ours are depthwise convolutions of float32 maps on a CPU, channels last in memory, with 2, 4, 8, 16 or more
+    channels. Everything else is torch's: other maps; graphs that something traces, transforms or counts; and second
+    derivatives.
 
     Args:
         reach: the padding, dilation * (h // 2) rows and dilation * (w // 2) columns on each side.
@@ -42,15 +36,15 @@ def conv2d(
     Returns:
         (B, C', H, W).
     """
-    if _is_ours(x, weight, groups):
+    if not _is_ours(x, weight, groups):
+        return torch.nn.functional.conv2d(x, weight, bias, 1, reach, dilation, groups)
+    if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):
         return _Depthwise.apply(x, weight, bias, reach, dilation)
-    return torch.nn.functional.conv2d(x, weight, bias, 1, reach, dilation, groups)
+    return _forward(x, weight, bias, reach, dilation)
 
 
 def _is_ours(x: Tensor, weight: Tensor, groups: int) -> bool:
-    if torch.compiler.is_compiling() or not torch.is_grad_enabled() or not (x.requires_grad or weight.requires_grad):
-        return False
-    if not _is_plain(x, weight):
+    if torch.compiler.is_compiling() or not _is_plain(x, weight):
         return False
     if x.device.type != "cpu" or x.dtype != torch.float32 or weight.dtype != torch.float32 or x.dim() != 4:
         return False
@@ -74,7 +68,14 @@ def _is_plain(*tensors: Tensor) -> bool:
         return False
     if exports() or torch.jit.is_tracing() or transforms.active() or torch._C._len_torch_dispatch_stack():
         return False
-    return os.environ.get(VARIABLE, "cpu") == "cpu"
+    return (os.environ.get(VARIABLE) or "cpu") == "cpu"
+
+
+def _forward(x: Tensor, weight: Tensor, bias: Tensor | None, reach: tuple[int, int], dilation: int) -> Tensor:
+    channels, width = len(weight), weight.shape[3]
+    if dilation > 1 and width > 3 and (channels < LANES or channels % LANES == 0):
+        return convolution(x, weight, bias, dilation)
+    return torch.nn.functional.conv2d(x, weight, bias, 1, reach, dilation, channels)
 
 
 class _Depthwise(torch.autograd.Function):
@@ -82,23 +83,42 @@ class _Depthwise(torch.autograd.Function):
     def forward(ctx, x, weight, bias, reach, dilation):
         ctx.save_for_backward(x, weight)
         ctx.reach, ctx.dilation = reach, dilation
-        return torch.nn.functional.conv2d(x, weight, bias, 1, reach, dilation, len(weight))
+        return _forward(x, weight, bias, reach, dilation)
 
     @staticmethod
     def backward(ctx, grad):
         x, weight = ctx.saved_tensors
-        channels, reach, dilation = len(weight), ctx.reach, ctx.dilation
+        reach, dilation = ctx.reach, ctx.dilation
         wanted = ctx.needs_input_grad[:3]
         if torch.is_grad_enabled() or not _is_plain(grad):
-            sizes = [channels], [1, 1], reach, [dilation, dilation], False, [0, 0], channels
+            sizes = [len(weight)], [1, 1], reach, [dilation, dilation], False, [0, 0], len(weight)
             return *torch.ops.aten.convolution_backward(grad, x, weight, *sizes, wanted), None, None
         grad = grad.contiguous(memory_format=torch.channels_last)
         grad_x = grad_weight = grad_bias = None
         if wanted[0]:
-            grad_x = torch.nn.functional.conv2d(grad, weight.flip(2, 3), None, 1, reach, dilation, channels)
+            grad_x = _forward(grad, weight.flip(2, 3), None, reach, dilation)
         if wanted[1] or wanted[2]:
             grad_weight, grad_bias = weight_gradient(x, grad, tuple(weight.shape[2:]), dilation)
         return grad_x, grad_weight, grad_bias if wanted[2] else None, None, None
+
+
+def convolution(x: Tensor, weight: Tensor, bias: Tensor | None, dilation: int) -> Tensor:
+    """A depthwise convolution that keeps the size of x.
+
+    Shape:
+        x: (B, C, H, W) float32, C below 16 as `conv2d` says, or a multiple. weight: (C, 1, h, w). bias: (C,).
+    Returns:
+        (B, C, H, W), channels last in memory.
+    """
+    from nnunet_mamba.ops.cpu import load_kernels
+
+    channels = len(weight)
+    copies = max(1, LANES // channels)  # of the channels in a vector
+    taps = weight.detach().flatten(1).t().repeat(1, copies)
+    start = (x.new_zeros(channels) if bias is None else bias.detach()).repeat(copies)
+    y = torch.empty_like(x, memory_format=torch.channels_last)
+    _run(load_kernels().convolve, x, weight.shape[2:], dilation, taps, start, y.permute(0, 2, 3, 1))
+    return y
 
 
 def weight_gradient(x: Tensor, grad: Tensor, kernel_size: tuple[int, int], dilation: int) -> tuple[Tensor, Tensor]:
@@ -109,32 +129,42 @@ def weight_gradient(x: Tensor, grad: Tensor, kernel_size: tuple[int, int], dilat
     Shape:
         x, grad: (B, C, H, W) float32, C as `conv2d` says -> (C, 1, h, w) and (C,).
     """
-    from nnunet_mamba.ops._cpu_scratch import row_layout
-    from nnunet_mamba.ops.cpu import load_kernels, share
+    from nnunet_mamba.ops.cpu import load_kernels
 
-    correlate = load_kernels().correlate
-    images, channels, height, width = x.shape
-    x, grad = (t.detach().permute(0, 2, 3, 1).contiguous() for t in (x, grad))
-    parts = -(-height // ROWS)
-    units = images * parts
-    taps = kernel_size[0] * kernel_size[1]
-    blocks = -(-channels // LANES)
-    sums = x.new_zeros(units, taps + 1, blocks, LANES)
-    apart = dilation * min(channels, LANES)
-    arguments = (
-        (height, width, channels, kernel_size[0], dilation, parts),
-        tuple(i * apart for i in range(kernel_size[1])),
-        *(t.view(-1).numpy() for t in (x, grad, sums)),
-    )
-    pieces = min(units, 4 * torch.get_num_threads()) if torch.get_num_threads() > 1 else 1
-    items = [WorkItem(units * i // pieces, units * (i + 1) // pieces) for i in range(pieces)]
-    share(
-        lambda item, scratch: correlate(item, scratch, *arguments),
-        items,
-        row_layout(width, channels, dilation * (kernel_size[1] // 2)),
-    )
+    channels, taps = x.shape[1], kernel_size[0] * kernel_size[1]
+    sums = x.new_zeros(_units(x), taps + 1, -(-channels // LANES), LANES)
+    grad = grad.detach().permute(0, 2, 3, 1).contiguous()
+    _run(load_kernels().correlate, x, kernel_size, dilation, grad, sums)
     of_channels = _channels_of_lanes(sums.sum(0), channels)
     return of_channels[:taps].t().reshape(channels, 1, *kernel_size), of_channels[taps]
+
+
+def _parts(height: int) -> int:
+    return -(-height // ROWS)
+
+
+def _units(x: Tensor) -> int:
+    return len(x) * _parts(x.shape[2])
+
+
+def _run(kernel: Callable, x: Tensor, kernel_size: Sequence[int], dilation: int, *tensors: Tensor) -> None:
+    """Share the units of a map among threads. `tensors` are the kernel's other arguments, contiguous."""
+    from nnunet_mamba.ops.cpu import share
+
+    _, channels, height, width = x.shape
+    kernel_height, kernel_width = kernel_size
+    maps = x.detach().permute(0, 2, 3, 1).contiguous()
+    apart = dilation * min(channels, LANES)
+    arguments = (
+        (height, width, channels, kernel_height, dilation, _parts(height)),
+        tuple(i * apart for i in range(kernel_width)),
+        *(t.view(-1).numpy() for t in (maps, *tensors)),
+    )
+    units, threads = _units(x), torch.get_num_threads()
+    pieces = min(units, 4 * threads) if threads > 1 else 1
+    items = [(units * i // pieces, units * (i + 1) // pieces) for i in range(pieces)]
+    layout = row_layout(width, channels, dilation * (kernel_width // 2))
+    share(lambda item, scratch: kernel(item, scratch, *arguments), items, layout)
 
 
 def _channels_of_lanes(sums: Tensor, channels: int) -> Tensor:

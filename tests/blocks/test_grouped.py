@@ -23,3 +23,8 @@ def test_gradients_in_every_type(dtype, by_autocast):
         output = conv.to(dtype)(x.to(dtype))
     output.backward(grad.to(output.dtype))
     torch.testing.assert_close(conv.weight.grad.float(), wanted, rtol=2e-2, atol=0.02 * wanted.abs().max().item())
+
+
+def test_even_kernels_are_refused():
+    with pytest.raises(ValueError, match=r"kernel_size: got \(3, 4\), wanted odd numbers"):
+        GroupedConv2d(4, 4, (3, 4), groups=4)

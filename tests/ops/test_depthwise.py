@@ -11,7 +11,7 @@ from nnunet_mamba.ops import depthwise
 from nnunet_mamba.ops.depthwise import conv2d
 from nnunet_mamba.ops.engines import VARIABLE
 
-# (B, C, H, W), (h, w), dilation, whether its gradients are ours
+# (B, C, H, W), (h, w), dilation, whether its weight gradient is ours
 CASES = [
     ((2, 16, 20, 24), (7, 7), 2, True),
     ((1, 4, 9, 13), (9, 9), 1, True),  # a row ends within a vector
@@ -23,6 +23,9 @@ CASES = [
     ((2, 40, 17, 6), (1, 7), 2, True),
     ((1, 64, 40, 11), (7, 1), 1, True),
     ((2, 4, 40, 12), (1, 1), 1, True),
+    ((2, 8, 21, 17), (5, 7), 3, True),  # wide and dilated: the convolution is ours, too
+    ((1, 48, 18, 7), (1, 5), 2, True),
+    ((2, 2, 1, 3), (5, 5), 2, True),
     ((2, 12, 9, 8), (3, 3), 1, False),
     ((2, 1, 9, 8), (3, 3), 1, False),
 ]
@@ -119,6 +122,22 @@ def test_without_a_bias(ours):
     wanted = torch.autograd.grad(torchs_conv2d(*inputs, None, 1, 1, 1, 8), inputs, grad.float())
     torch.testing.assert_close(gradients, wanted, rtol=1e-5, atol=1e-4)
     assert ours
+
+
+def test_wide_and_dilated_convolutions_are_ours(monkeypatch):
+    """Both ways: a third convolution, of the gradient of the map, is the backward's."""
+    calls = []
+    kernel = depthwise.convolution
+    monkeypatch.setattr(depthwise, "convolution", lambda *arguments: calls.append(1) or kernel(*arguments))
+    x, weight, bias, _ = case((2, 8, 9, 7), (5, 5))
+    x, weight, bias = channels_last(x.float()).requires_grad_(), weight.float(), bias.float()
+    conv2d(x, weight, bias, (4, 4), 2, 8).sum().backward()
+    with torch.inference_mode():
+        y = conv2d(x, weight, bias, (4, 4), 2, 8)
+    assert len(calls) == 3
+    torch.testing.assert_close(y, torchs_conv2d(x, weight, bias, 1, 4, 2, 8).detach(), rtol=1e-5, atol=1e-5)
+    conv2d(x, weight, bias, (2, 2), 1, 8)
+    assert len(calls) == 3
 
 
 def test_threads_agree_to_the_last_bit():
