@@ -51,9 +51,7 @@ def _is_ours(x: Tensor, weight: Tensor, groups: int) -> bool:
     channels = x.shape[1]
     if not x.numel() or weight.shape[:2] != (channels, 1) or groups != channels:
         return False
-    if channels < LANES and LANES % channels:
-        return False
-    return _is_channels_last(x)
+    return (channels >= LANES or _fills_vectors(channels)) and _is_channels_last(x)
 
 
 def _is_channels_last(x: Tensor) -> bool:
@@ -73,9 +71,13 @@ def _is_plain(*tensors: Tensor) -> bool:
 
 def _forward(x: Tensor, weight: Tensor, bias: Tensor | None, reach: tuple[int, int], dilation: int) -> Tensor:
     channels, width = len(weight), weight.shape[3]
-    if dilation > 1 and width > 3 and (channels < LANES or channels % LANES == 0):
+    if dilation > 1 and width > 3 and _fills_vectors(channels):
         return convolution(x, weight, bias, dilation)
     return torch.nn.functional.conv2d(x, weight, bias, 1, reach, dilation, channels)
+
+
+def _fills_vectors(channels: int) -> bool:
+    return LANES % channels == 0 or channels % LANES == 0
 
 
 class _Depthwise(torch.autograd.Function):
@@ -106,13 +108,17 @@ def convolution(x: Tensor, weight: Tensor, bias: Tensor | None, dilation: int) -
     """A depthwise convolution that keeps the size of x.
 
     Shape:
-        x: (B, C, H, W) float32, C below 16 as `conv2d` says, or a multiple. weight: (C, 1, h, w). bias: (C,).
+        x: (B, C, H, W) float32, C a divisor or a multiple of 16. weight: (C, 1, h, w). bias: (C,).
     Returns:
         (B, C, H, W), channels last in memory.
+    Raises:
+        ValueError: C is neither.
     """
     from nnunet_mamba.ops.cpu import load_kernels
 
     channels = len(weight)
+    if not _fills_vectors(channels):
+        raise ValueError(f"x: got {channels} channels, wanted a divisor or a multiple of {LANES}: use `conv2d`")
     copies = max(1, LANES // channels)  # of the channels in a vector
     taps = weight.detach().flatten(1).t().repeat(1, copies)
     start = (x.new_zeros(channels) if bias is None else bias.detach()).repeat(copies)
@@ -127,11 +133,15 @@ def weight_gradient(x: Tensor, grad: Tensor, kernel_size: tuple[int, int], dilat
     The result does not depend on the number of threads.
 
     Shape:
-        x, grad: (B, C, H, W) float32, C as `conv2d` says -> (C, 1, h, w) and (C,).
+        x, grad: (B, C, H, W) float32, C a divisor of 16 or more -> (C, 1, h, w) and (C,).
+    Raises:
+        ValueError: C is neither.
     """
     from nnunet_mamba.ops.cpu import load_kernels
 
     channels, taps = x.shape[1], kernel_size[0] * kernel_size[1]
+    if channels < LANES and not _fills_vectors(channels):
+        raise ValueError(f"x: got {channels} channels, wanted a divisor of {LANES} or more: use `conv2d`")
     sums = x.new_zeros(_units(x), taps + 1, -(-channels // LANES), LANES)
     grad = grad.detach().permute(0, 2, 3, 1).contiguous()
     _run(load_kernels().correlate, x, kernel_size, dilation, grad, sums)

@@ -140,6 +140,14 @@ def test_wide_and_dilated_convolutions_are_ours(monkeypatch):
     assert len(calls) == 3
 
 
+def test_channels_that_would_be_written_past_their_end():
+    x, weight, _, grad = (t.float() for t in case((1, 12, 5, 5), (3, 3)))
+    with pytest.raises(ValueError, match="got 12 channels, wanted a divisor or a multiple of 16"):
+        depthwise.convolution(x, weight, None, 1)
+    with pytest.raises(ValueError, match="got 12 channels, wanted a divisor of 16 or more"):
+        depthwise.weight_gradient(x, grad, (3, 3), 1)
+
+
 def test_threads_agree_to_the_last_bit():
     x, weight, _, grad = case((3, 8, 50, 13), (5, 5))
     before = torch.get_num_threads()
