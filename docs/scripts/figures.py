@@ -31,7 +31,7 @@ def figures() -> dict[str, str]:
 def da_mambanet_figure() -> Drawing:
     widths = (da_mambanet.STEM_CHANNELS, *da_mambanet.STAGE_CHANNELS)
     stages = len(widths) - 1
-    drawing = Drawing(1120, 960, "DA-MambaNet: five Multi-Attention Mamba stages down, five gated stages up, two heads")
+    drawing = Drawing(1120, 920, "DA-MambaNet: five Multi-Attention Mamba stages down, five gated stages up, two heads")
     _stem(drawing, ["1x1 convolution,", "selective kernels 7x7", _size(widths[0], 0)])
     for i in range(stages):
         y = 96 + ROW * i
@@ -70,7 +70,7 @@ def da_mambanet_figure() -> Drawing:
     drawing.arrow((1025, 175), (1062, 175))
     drawing.text(1066, 180, "final", 13, "bold", "start")
     # inside a stage
-    _panel(drawing, 40, 600, 1040, 310, "Multi-Attention Mamba: the channels in four quarters")
+    _panel(drawing, 40, 600, 1040, 270, "Multi-Attention Mamba: the channels in four quarters")
     for k in range(4):
         y = 636 + 46 * k
         drawing.box(60, y, 84, 34, [f"quarter {k + 1}"], "plain")
@@ -84,7 +84,7 @@ def da_mambanet_figure() -> Drawing:
             steps = (
                 ("depthwise 3x3", "convolution"),
                 ("VSS block", "scan"),
-                ("instance norm, residual", "plain"),
+                ("norm, residual", "plain"),
                 ("axial 3x3", "convolution"),
             )
         wide = 176 if k < 2 else 127
@@ -107,10 +107,10 @@ def da_mambanet_figure() -> Drawing:
     drawing.circle(950, 722, "+")
     drawing.arrow((960, 722), (988, 722))
     drawing.text(992, 727, "skip", 13, "bold", "start")
-    drawing.arrow((102, 820), (102, 850), (950, 850), (950, 733))
-    drawing.text(500, 866, "shortcut: 1x1 convolution and batch norm of all channels", 11.5, "grey")
-    drawing.text(102, 816, "input", 11.5, "grey")
-    _legend(drawing, 930)
+    drawing.arrow((112, 840), (950, 840), (950, 733))
+    drawing.text(500, 834, "shortcut: 1x1 convolution and batch norm of all channels", 11.5, "grey")
+    drawing.text(60, 844, "input", 13, "bold", "start")
+    _legend(drawing, 896)
     return drawing
 
 
@@ -157,16 +157,16 @@ def dermomamba_figure() -> Drawing:
         636,
         104,
         172,
-        ["concatenated,", "batch norm, ReLU;", "then 3x3,", "instance norm,", "leaky ReLU,", "with a residual"],
+        ["joined,", "batch norm, ReLU;", "then 3x3,", "instance norm,", "leaky ReLU,", "with a residual"],
         "plain",
     )
     drawing.text(56, 880, "The encoder's 3x3 convolution to the next width follows.", 11.5, "grey", "start")
     _panel(drawing, 490, 600, 430, 300, "Sweep Mamba: one map, three scans")
     drawing.box(506, 682, 104, 42, ["layer norm,", "channels / 8"], "plain")
-    for k, text in enumerate(("channels", "height", "width")):
+    for k, text in enumerate(("as it is", "height as channels", "width as channels")):
         y = 636 + 50 * k
         drawing.arrow((610, 703), (640, y + 20))
-        drawing.box(642, y, 124, 40, ["SS2D", f"{text} as channels"], "scan")
+        drawing.box(642, y, 124, 40, ["SS2D", text], "scan")
         drawing.arrow((766, y + 20), (796, 703))
     drawing.circle(808, 703, "+")
     drawing.arrow((818, 703), (838, 703))
@@ -198,12 +198,12 @@ def slicemamba_figure() -> Drawing:
             drawing.text(161, y + 61, "patch merging", 11, "grey", "start")
         if i:
             # the skip is the stage's input; it is added to the output of the decoder's stage
-            drawing.arrow((150, y - 12), (480, y - 12), (480, y - 18), (659, y - 18))
+            drawing.arrow((150, y - 18), (659, y - 18))
             drawing.circle(670, y - 18, "+")
             drawing.arrow((670, y), (670, y - 7))
             drawing.arrow((670, y - 28), (670, y - 36))
             drawing.text(690, y - 20, "patch expanding", 11, "grey", "start")
-            drawing.text(320, y - 16, "skip", 11, "grey")
+            drawing.text(400, y - 23, "skip", 11, "grey")
     y = 96 + ROW * (stages - 1) + 23
     drawing.arrow((260, y), (558, y))
     drawing.arrow((670, 96), (670, 68))
@@ -225,6 +225,7 @@ def slicemamba_figure() -> Drawing:
     drawing.circle(x + 10, 541, "×")
     drawing.arrow((x + 20, 541), (x + 38, 541))
     drawing.box(x + 40, 510, 130, 62, ["linear", "back to x's width"], "plain")
+    drawing.arrow((54, 541), (65, 541))
     drawing.arrow((54, 541), (54, 620), (x + 10, 620), (x + 10, 552))
     drawing.text(380, 613, "linear, SiLU: the gate", 11.5, "grey")
     drawing.text(
