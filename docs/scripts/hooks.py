@@ -1,13 +1,15 @@
 """What MkDocs does not do by itself: formulas as MathML, and links from a page to files outside of docs/."""
 
 import importlib.util
+import posixpath
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from mkdocs.structure.files import File
 
 ROOT = Path(__file__).resolve().parents[2]
-OUTSIDE = re.compile(r"(!?\[[^\]]*\]\()\.\./([^)\s]+)\)")
+LINK = re.compile(r"(?P<before>(?P<picture>!?)\[[^\]]*\]\()(?P<target>\.\./[^)\s]+)\)")
 
 
 def on_config(config):
@@ -25,23 +27,33 @@ def on_config(config):
 def on_files(files, config):
     """Pictures outside of docs/ that pages show, such as those of benchmarks/results, become files of the site."""
     for page in [file for file in files if file.src_uri.endswith(".md")]:
-        for before, path in OUTSIDE.findall(Path(page.abs_src_path).read_text(encoding="utf-8")):
-            if before.startswith("!") and not files.get_file_from_path(name := f"outside/{Path(path).name}"):
-                files.append(File.generated(config, name, abs_src_path=str(ROOT / path)))
+        for match, path in _leaving(Path(page.abs_src_path).read_text(encoding="utf-8"), page.src_uri):
+            if match["picture"] and not files.get_file_from_path(_inside(path)):
+                files.append(File.generated(config, _inside(path), abs_src_path=str(ROOT / path)))
     return files
 
 
 def on_page_markdown(markdown, page, config, files):
     """Links that leave docs/ lead to the repository."""
-    depth = "../" * page.file.src_uri.count("/")
     repository = f"{_setup().metadata()['url']}/blob/main"
+    up = "../" * page.file.src_uri.count("/")
+    for match, path in _leaving(markdown, page.file.src_uri):
+        target = up + _inside(path) if match["picture"] else f"{repository}/{path}"
+        markdown = markdown.replace(match[0], f"{match['before']}{target})")
+    return markdown
 
-    def inside(match):
-        before, path = match.groups()
-        target = f"{depth}outside/{Path(path).name}" if before.startswith("!") else f"{repository}/{path}"
-        return f"{before}{target})"
 
-    return OUTSIDE.sub(inside, markdown)
+def _leaving(markdown: str, page: str) -> Iterator[tuple[re.Match, str]]:
+    """Each link of `page` out of docs/, and its path in the repository."""
+    for match in LINK.finditer(markdown):
+        path = posixpath.normpath(posixpath.join("docs", posixpath.dirname(page), match["target"]))
+        if not path.startswith("docs/"):
+            yield match, path
+
+
+def _inside(path: str) -> str:
+    """Where the site has a picture from outside of docs/."""
+    return f"outside/{posixpath.basename(path)}"
 
 
 def _setup():
