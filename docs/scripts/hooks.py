@@ -9,6 +9,7 @@ from pathlib import Path
 from mkdocs.structure.files import File
 
 ROOT = Path(__file__).resolve().parents[2]
+CODE = re.compile(r"`[^`\n]+`")
 LINK = re.compile(r"(?P<before>(?P<picture>!?)\[[^\]]*\]\()(?P<target>\.\./[^)\s]+)\)")
 
 
@@ -34,7 +35,8 @@ def on_files(files, config):
 
 
 def on_page_markdown(markdown, page, config, files):
-    """Links that leave docs/ lead to the repository."""
+    """Links that leave docs/ lead to the repository. A bar in code in a table is escaped for GitHub only."""
+    markdown = CODE.sub(lambda code: code[0].replace("\\|", "|"), markdown)
     repository = f"{_setup().metadata()['url']}/blob/main"
     up = "../" * page.file.src_uri.count("/")
     for match, path in _leaving(markdown, page.file.src_uri):
