@@ -14,8 +14,9 @@ from setuptools.command.editable_wheel import editable_wheel
 
 ROOT = Path(__file__).resolve().parent
 PTH = "nnunet_mamba.pth"
-# a link or a picture in Markdown whose target is neither an address nor a place on its own page
-RELATIVE = re.compile(r"(?P<before>(?P<picture>!?)\[(?:[^\]\[]|\[[^\]]*\])*\]\()(?!\w+:|#)(?P<path>[^)\s]+)(?=\))")
+# targets in Markdown that are neither an address nor a place on their own page: of pictures, and of all links
+PICTURE = re.compile(r"(!\[[^\]]*\]\()(?!\w+:|#)([^)\s]+)(?=\))")
+LINK = re.compile(r"(\]\()(?!\w+:|#)([^)\s]+)(?=\))")
 
 
 class BuildPyWithPth(build_py):
@@ -67,11 +68,8 @@ def with_whole_addresses(text, url, version):
     A package page has no files beside it.
     """
 
-    def whole(match):
-        kind = "raw" if match["picture"] else "blob"
-        return f"{match['before']}{url}/{kind}/{version}/{match['path']}"
-
-    return RELATIVE.sub(whole, text)
+    text = PICTURE.sub(rf"\g<1>{url}/raw/{version}/\g<2>", text)
+    return LINK.sub(rf"\g<1>{url}/blob/{version}/\g<2>", text)
 
 
 def long_description():
