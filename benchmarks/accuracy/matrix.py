@@ -183,10 +183,16 @@ def _column(name: str, settings: Mapping[str, Any]) -> Column:
     where = f"columns: {name}"
     _check_keys(where, settings, Column)
     patch = settings["patch"]
-    if not (isinstance(patch, Sequence) and len(patch) == 2 and all(isinstance(x, int) and x > 0 for x in patch)):
+    if not isinstance(patch, list | tuple) or len(patch) != 2:
         raise ValueError(f"{where}: patch: got {patch!r}, wanted [height, width] in pixels")
     numbers = {key: _positive(f"{where}: {key}", settings[key]) for key in ("id", "batch", "images_seen", "iterations")}
-    column = Column(**(dict(settings) | numbers | {"name": name, "patch": tuple(patch)}))
+    column = Column(
+        **(
+            dict(settings)
+            | numbers
+            | {"name": name, "patch": tuple(_positive(f"{where}: patch", length) for length in patch)}
+        )
+    )
     of_epoch = column.batch * column.iterations
     if column.images_seen % of_epoch:
         raise ValueError(
@@ -261,15 +267,15 @@ def _chosen(what: str, value: Any, known: Mapping[str, Any]) -> list[str]:
 
 
 def _fold(fold: Any) -> str:
-    if fold == "all" or (isinstance(fold, int) and fold >= 0) or (isinstance(fold, str) and fold.isdecimal()):
-        return str(fold)
-    raise ValueError(f"folds: got {fold!r}, wanted numbers from 0, or all (every training case, no validation)")
+    return "all" if fold == "all" else str(_positive("folds", fold, 0, "all (every training case, no validation), or "))
 
 
-def _positive(what: str, value: Any, least: int = 1) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"{what}: got {value!r}, wanted a whole number from {least}")
-    return value
+def _positive(what: str, value: Any, least: int = 1, or_else: str = "") -> int:
+    """A number from `least`; within `--config KEY={...}` Snakemake gives numbers as text."""
+    number = int(value) if isinstance(value, str) and value.isdecimal() else value
+    if isinstance(number, bool) or not isinstance(number, int) or number < least:
+        raise ValueError(f"{what}: got {value!r}, wanted {or_else}a whole number from {least}")
+    return number
 
 
 def home(work: str | Path, column: Column) -> Path:

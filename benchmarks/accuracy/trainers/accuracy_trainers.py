@@ -144,7 +144,7 @@ def _measured() -> type:
                 "command": training_command(self),
                 "commit": commit(),
                 "versions": {name: version(name) for name in VERSIONS},
-                "started": datetime.now().isoformat(timespec="seconds"),
+                "started": datetime.now().isoformat(timespec="milliseconds"),
                 "device": self.device.type,
                 "processor": torch.cuda.get_device_name() if self.device.type == "cuda" else "CPU",
                 "threads": torch.get_num_threads(),
