@@ -120,7 +120,7 @@ def _measured() -> type:
             if threads := os.environ.get("OMP_NUM_THREADS"):
                 torch.set_num_threads(int(threads))  # nnU-Net's command takes all cores of the machine
             plant(self.seed)
-            self._durations: list[float] = []
+            self._durations: list[float] = []  # of this process
             self._last: float | None = None
             super().initialize()
 
@@ -140,6 +140,7 @@ def _measured() -> type:
 
         def on_train_start(self) -> None:
             super().on_train_start()
+            self._is_new = self.current_epoch == 0 and not getattr(self, "_kept_losses", ())  # of an unfinished epoch
             self._run = {
                 "command": training_command(self),
                 "commit": commit(),
@@ -150,6 +151,7 @@ def _measured() -> type:
                 "threads": torch.get_num_threads(),
                 "first_epoch": self.current_epoch,
             }
+            self._record()
 
         def on_train_epoch_start(self) -> None:
             super().on_train_epoch_start()
@@ -172,11 +174,11 @@ def _measured() -> type:
 
             self._run |= {
                 "steps": len(self._durations),
-                "seconds_per_step": statistics.median(self._durations),
+                "seconds_per_step": statistics.median(self._durations) if self._durations else None,
                 "peak_bytes": self._peak_bytes(),
             }
             file = Path(self.output_folder, RECORD)
-            before = json.loads(file.read_text())["runs"] if file.exists() and self._run["first_epoch"] else []
+            before = json.loads(file.read_text())["runs"] if file.exists() and not self._is_new else []
             runs = [run for run in before if run["started"] != self._run["started"]]
             content = {
                 "seed": self.seed,
