@@ -78,7 +78,6 @@ def numbers(run: Run, work: Path) -> dict[str, Any]:
         "seconds_per_step": round(steps["seconds_per_step"], 4),
         "peak_bytes": max(part["peak_bytes"] for part in parts),
         "unit": summary["about"]["unit"],
-        "evaluated_by": summary["about"]["command"],
         "cases": per_case(evaluation / "metrics.csv"),
     }
 

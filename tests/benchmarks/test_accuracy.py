@@ -101,7 +101,7 @@ def test_parts_of_the_matrix_as_snakemake_gives_them():
         (CONFIG | {"rows": {"a": {"trainer": "T"}}}, "rows: a: got no group, plans, what; wanted trainer, what"),
         (
             CONFIG | {"rows": {"a": {"trainer": "T", "what": "", "group": "ours", "plans": "x"}}},
-            "rows: a: plans: got 'x', wanted one of unet, resenc_m",
+            "rows: a: plans: got 'x', wanted one of unet, resenc",
         ),
     ],
 )
@@ -288,7 +288,7 @@ def test_the_page_is_made_of_the_runs():
     assert each[0][-2:] == ["0123456789", f"`nnUNetv2_train {results[0]['trainer']}`"]
     assert "1 run in the file of results had other settings" in page
     assert (
-        "Not run yet: nnU-Net, residual encoder M; " in page and page.count("No run yet.") == len(CONFIG["columns"]) - 1
+        "Not run yet: nnU-Net, residual encoder; " in page and page.count("No run yet.") == len(CONFIG["columns"]) - 1
     )
     assert "10 test cases. CPU, 1 thread." in page and "No run has been made yet" not in page
 
@@ -336,8 +336,7 @@ def evaluated(tmp_path):
     planned = json.dumps({"configurations": {"2d": {"batch_size": 8}}})
     (trained.parent / "plans.json").write_text(planned)
     (preprocessed / f"{run.plans}.json").write_text(planned)
-    about = {"unit": "px", "command": "nnunet_mamba report"}
-    (evaluation / "summary.json").write_text(json.dumps({"about": about}))
+    (evaluation / "summary.json").write_text(json.dumps({"about": {"unit": "px"}}))
     with open(evaluation / "metrics.csv", "w", newline="") as opened:
         writer = csv.writer(opened)
         writer.writerow(["case", "class", "dice", "iou", "hd95", "soft_dice"])
