@@ -212,6 +212,22 @@ def test_a_seed_gives_a_training_that_can_stop_and_go_on(make):
         assert run["peak_bytes"] > 2**24 and run["device"] == "cpu"
 
 
+def test_a_seed_reaches_the_data_workers(make, monkeypatch):
+    monkeypatch.setenv("nnUNet_n_proc_DA", "1")
+
+    def batch(seed):
+        trainer = make(f"nnUNetTrainer_1epochs_1iterations_seed{seed}")
+        trainer.initialize()
+        loaders = trainer.get_dataloaders()
+        images = next(loaders[0])["data"].clone()
+        for loader in loaders:
+            loader._finish()
+        return images
+
+    one, again, other = map(batch, (0, 0, 1))
+    assert torch.equal(one, again) and not torch.equal(one, other)
+
+
 def test_plans_of_a_column():
     planned = tiny_nnunet.plans((64, 96))
     sizes = {"dims": [8, 16]}
