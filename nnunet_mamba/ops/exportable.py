@@ -7,10 +7,15 @@ chunk to chunk; and adds what the carried states contribute. Nothing of the size
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
+from importlib.util import find_spec
 from typing import Any
 
 import torch
+from packaging.version import Version
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -19,6 +24,21 @@ from nnunet_mamba.ops.scan_orders import ScanOrders
 FEW_CHANNELS = 31  # with more, single steps are as fast as chunks
 STATES_PER_STEP = 2**17  # of all chunks together: 512 KiB, about what a core's cache holds
 TINY = 1e-30
+DOMAIN, NAME = "nnunet_mamba", "ProjectedScan"  # of the node that stands for a scan inside `named_scans`
+_named: ContextVar[bool] = ContextVar("named", default=False)
+
+
+@contextmanager
+def named_scans() -> Iterator[None]:
+    """Inside, each `projected_scan` is one node that only ONNX's exporter knows: the loops are put in afterwards.
+
+    A node takes milliseconds to export, its loops take seconds. Scans of the same sizes are one function of ONNX.
+    """
+    token = _named.set(True)
+    try:
+        yield
+    finally:
+        _named.reset(token)
 
 
 def projected_scan(
@@ -40,18 +60,18 @@ def projected_scan(
     Returns:
         (B, C, L).
     """
+    if _named.get():
+        tensors = u, delta_weight, dt_proj_weight, B_weight, C_weight, A, D, delta_bias, orders.positions
+        return torch.onnx.ops.symbolic(f"{DOMAIN}::{NAME}", tensors, dtype=u.dtype, shape=u.shape, version=1)
     scan = _in_chunks if u.shape[1] <= FEW_CHANNELS else _in_steps
     y = scan(u, delta_weight, dt_proj_weight, B_weight, C_weight, A, delta_bias, orders)
     return y + D.sum(0)[:, None] * u
 
 
+@cache
 def is_available() -> bool:
-    """Whether this torch has the loop."""
-    try:
-        import torch._higher_order_ops.scan  # noqa: F401 (asks only whether it is there)
-    except ImportError:
-        return False
-    return True
+    """Whether this torch has the loop; it must be able to write it as ONNX as well, so torch before 2.9 has not."""
+    return Version(torch.__version__) >= Version("2.9") and find_spec("torch._higher_order_ops.scan") is not None
 
 
 def _loop(step: Callable, state: Any, sequences: Any) -> Any:
