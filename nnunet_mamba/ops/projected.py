@@ -9,7 +9,16 @@ from torch import Tensor
 
 from nnunet_mamba.ops import exportable, operator, transforms
 from nnunet_mamba.ops.engines import ENGINES, REFERENCE, ProjectedInputs, engine_for
-from nnunet_mamba.ops.scan import check, check_map, check_orders, computed, directional_scan, exports, exports_loops, without_autocast
+from nnunet_mamba.ops.scan import (
+    check,
+    check_map,
+    check_orders,
+    computed,
+    directional_scan,
+    exports,
+    exports_loops,
+    without_autocast,
+)
 from nnunet_mamba.ops.scan_orders import ScanOrders
 
 _separate: ContextVar[bool] = ContextVar("separate", default=False)
@@ -69,9 +78,7 @@ def projected_scan(
             inputs = ProjectedInputs(u, *weights, A, D, delta_bias, orders.positions, orders.steps)
             return operator.scan(inputs, True, name)[0]
         if name != REFERENCE and exports_loops():
-            return exportable.projected_scan(
-                u, dt_weight, dt_proj_weight, B_weight, C_weight, A, D, delta_bias, orders
-            )
+            return exportable.projected_scan(u, dt_weight, dt_proj_weight, B_weight, C_weight, A, D, delta_bias, orders)
         # a projection each: slices of a joint one would have to be copied
         dt, B, C = (
             _project(x.flatten(0, 1), u).unflatten(1, (directions, -1)) for x in (dt_weight, B_weight, C_weight)
