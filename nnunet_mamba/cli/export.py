@@ -51,8 +51,8 @@ def _check(args: argparse.Namespace) -> None:
         raise ValueError(f"-o {args.output}: is a folder, wanted a file's name")
     if missing := [name for name in NEEDS[args.format] if find_spec(name) is None]:
         raise ValueError(
-            f'--format {args.format} needs {", ".join(missing)}: pip install "nnunet-mamba[onnx]"; --format torch needs '
-            "nothing"
+            f'--format {args.format} needs {", ".join(missing)}: pip install "nnunet-mamba[onnx]", or take '
+            "--format torch"
         )
     if bool(args.model) == bool(args.dataset or args.trainer) or bool(args.dataset) != bool(args.trainer):
         raise ValueError("wanted either -m MODEL, or -d ID and -tr TRAINER")
@@ -86,7 +86,8 @@ def _export(args: argparse.Namespace) -> None:
     peak = f", peak memory {tried.bytes / GIB:.2f} GiB" if tried.bytes else ""
     print(
         f"checked with {tried.runtime} in a new process: largest error {done.error:.0e} of the largest logit; "
-        f"{tried.seconds:.2f} s per image (here {done.network_seconds:.2f} s){peak}, loaded in {tried.load_seconds:.1f} s"
+        f"{tried.seconds:.2f} s per image (here {done.network_seconds:.2f} s){peak}; loaded in "
+        f"{tried.load_seconds:.1f} s"
     )
 
 

@@ -53,7 +53,7 @@ def export_model(predictor: Predictor, kind: str, output: Path, patch: Sequence[
         if not error <= MOST_ERROR:
             raise ValueError(
                 f"the file's logits differ from the network's by {error:.1e} of the largest one, wanted at most "
-                f"{MOST_ERROR:.0e}; nothing was written. Please report it with the versions of torch and {tried.runtime}"
+                f"{MOST_ERROR:.0e}; nothing was written. Please report it, with torch's version and {tried.runtime}"
             )
     return Exported(seconds, network_seconds, error, tried)
 
