@@ -24,15 +24,19 @@ def write_onnx(network: nn.Module, image: Tensor, metadata: dict[str, str], file
 
     with exportable.named_scans():
         program = export_network(network, image)
-    model = _translate(program, {"input_names": [INPUT], "output_names": [OUTPUT]})
+    model = _translate(program, [INPUT], [OUTPUT])
     _put_in_scans(model)
     model.metadata_props.update(metadata)
     onnx_ir.save(model, file)
 
 
-def _translate(program: torch.export.ExportedProgram, names: dict[str, list[str]]) -> Any:
+def _translate(
+    program: torch.export.ExportedProgram, inputs: list[str] | None = None, outputs: list[str] | None = None
+) -> Any:
     with quiet():
-        translated = torch.onnx.export(program, dynamo=True, verbose=False, opset_version=OPSET, **names)
+        translated = torch.onnx.export(
+            program, dynamo=True, verbose=False, opset_version=OPSET, input_names=inputs, output_names=outputs
+        )
     if translated is None:
         raise RuntimeError("torch's exporter returned nothing")
     return translated.model
@@ -56,8 +60,9 @@ def _put_in_scans(model: Any) -> None:
 
 class _ProjectedScan(nn.Module):
     def forward(self, *arguments: Tensor) -> Tensor:
-        *tensors, positions = arguments
-        return exportable.projected_scan(*tensors, ScanOrders(positions))
+        u, delta_weight, dt_proj_weight, B_weight, C_weight, A, D, delta_bias, positions = arguments
+        weights = delta_weight, dt_proj_weight, B_weight, C_weight
+        return exportable.projected_scan(u, *weights, A, D, delta_bias, ScanOrders(positions))
 
 
 def _function(name: str, shapes: tuple[tuple[int, ...], ...]) -> Any:
@@ -69,7 +74,7 @@ def _function(name: str, shapes: tuple[tuple[int, ...], ...]) -> Any:
     dynamic = {0: torch.export.Dim("batch")}, *[None] * (len(arguments) - 1)
     with quiet(), torch.no_grad():
         program = torch.export.export(_ProjectedScan(), arguments, dynamic_shapes=(dynamic,))
-    graph = _translate(program, {}).graph
+    graph = _translate(program).graph
     first = graph[0]
     for value in list(graph.initializers.values()):  # a function has none
         constant = onnx_ir.Node("", "Constant", [], [onnx_ir.AttrTensor("value", value.const_value)])
