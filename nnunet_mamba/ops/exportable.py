@@ -15,7 +15,6 @@ from importlib.util import find_spec
 from typing import Any
 
 import torch
-from packaging.version import Version
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -71,6 +70,8 @@ def projected_scan(
 @cache
 def is_available() -> bool:
     """Whether this torch has the loop; it must be able to write it as ONNX as well, so torch before 2.9 has not."""
+    from packaging.version import Version
+
     return Version(torch.__version__) >= Version("2.9") and find_spec("torch._higher_order_ops.scan") is not None
 
 
