@@ -1,7 +1,9 @@
-"""Puts nnunet_mamba.pth beside the package, in wheels and in editable installs; the rest is in setup.cfg."""
+"""What setup.cfg cannot say: nnunet_mamba.pth beside the package, and README with whole addresses for its page."""
 
 import base64
+import configparser
 import hashlib
+import re
 import shutil
 from pathlib import Path
 from zipfile import ZipFile
@@ -10,7 +12,11 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 from setuptools.command.editable_wheel import editable_wheel
 
+ROOT = Path(__file__).resolve().parent
 PTH = "nnunet_mamba.pth"
+# targets in Markdown that are neither an address nor a place on their own page: of pictures, and of all links
+PICTURE = re.compile(r"(!\[[^\]]*\]\()(?!\w+:|#)([^)\s]+)(?=\))")
+LINK = re.compile(r"(\]\()(?!\w+:|#)([^)\s]+)(?=\))")
 
 
 class BuildPyWithPth(build_py):
@@ -49,4 +55,44 @@ def _add_to_wheel(wheel, file):
     rewritten.replace(wheel)
 
 
-setup(cmdclass={"build_py": BuildPyWithPth, "editable_wheel": EditableWheelWithPth})
+def metadata():
+    """The section [metadata] of setup.cfg. Its `url` is the one place that holds the repository's address."""
+    settings = configparser.RawConfigParser()
+    settings.read(ROOT / "setup.cfg", encoding="utf-8")
+    return settings["metadata"]
+
+
+def with_whole_addresses(text, url, version):
+    """Markdown whose relative links and pictures lead into the repository at `url`, at the tag of this version.
+
+    A package page has no files beside it.
+    """
+
+    text = PICTURE.sub(rf"\g<1>{url}/raw/{version}/\g<2>", text)
+    return LINK.sub(rf"\g<1>{url}/blob/{version}/\g<2>", text)
+
+
+def long_description():
+    """README for a package page."""
+    about = metadata()
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    return with_whole_addresses(readme, about["url"], f"v{about['version']}")
+
+
+def project_urls():
+    """The links beside a package page."""
+    url = metadata()["url"]
+    return {
+        "Source": url,
+        "Documentation": f"{url}/tree/main/docs",
+        "Changelog": f"{url}/blob/main/CHANGELOG.md",
+        "Issues": f"{url}/issues",
+    }
+
+
+if __name__ == "__main__":  # the tests and the site import this file
+    setup(
+        cmdclass={"build_py": BuildPyWithPth, "editable_wheel": EditableWheelWithPth},
+        long_description=long_description(),
+        project_urls=project_urls(),
+    )

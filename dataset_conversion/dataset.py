@@ -160,7 +160,7 @@ class Dataset:
 
     Args:
         name: as users type it, and as nnU-Net's folder ends: DatasetXXX_NAME.
-        what, segments, never_split: one-line facts for the README: what it holds, which labels, which group is kept
+        what, segments, never_split: one-line facts for the docs: what it holds, which labels, which group is kept
             together.
         labels: values of the labels, or of a region the values it is made of. Regions need `regions_class_order`.
         description, reference, licence, release: for dataset.json.

@@ -22,7 +22,7 @@ class Entry:
 
     Attributes:
         trainer: its name, for `-tr`.
-        title, loss, paper: what the table in README says.
+        title, loss, paper: what the table of trainers says.
         key: the network's name for `--network`.
         trainer_file, network_file: their modules in nnunet_mamba.trainers and nnunet_mamba.networks.
         network: the network's class.
@@ -182,7 +182,7 @@ def is_like_ours(name: str) -> bool:
 
 
 def table() -> str:
-    """The trainers as a table in Markdown, for README."""
+    """The trainers as a table in Markdown, for README and docs/networks.md."""
     rows = [
         ("trainer (`-tr`)", "network", "parameters", "multiply-adds at 3x192x256", "loss", "paper"),
         ("---",) * 6,

@@ -1,4 +1,4 @@
-"""The catalogue: true figures, the table in README, and that a network or a loss needs only its row and files."""
+"""The catalogue: true figures, the tables in the docs, and that a network or a loss needs only its row and files."""
 
 import os
 import shutil
@@ -90,8 +90,9 @@ def test_figures_match_the_network(entry):
     assert multiply_adds(network, 1, 3, 192, 256) == entry.multiply_adds
 
 
-def test_readme_shows_the_table():
-    assert catalogue.table() in (ROOT / "README.md").read_text()
+@pytest.mark.parametrize("page", ["README.md", "docs/networks.md"])
+def test_the_docs_show_the_table(page):
+    assert catalogue.table() in (ROOT / page).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ class DAMambaTrainer(WithLoss, AdamWithPlateau):
     loss_class = ASFMLoss
     output_weights = (1, 1, 1)
     initial_lr = 1e-3
+    starts_with_class_shares = False  # it learns rare classes without, and its final logits are a sum of two heads'
 
     @staticmethod
     def build_network_architecture(

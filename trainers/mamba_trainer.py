@@ -1,4 +1,4 @@
-"""What our trainers of 2-D Mamba networks have in common: 2-D patches only, frequent checkpoints, deep supervision."""
+"""What our trainers of 2-D Mamba networks share: 2-D patches only, their start, frequent checkpoints, supervision."""
 
 from typing import Any
 
@@ -8,10 +8,11 @@ from torch._dynamo import OptimizedModule
 from torch.nn.parallel import DistributedDataParallel
 
 from nnunet_mamba.networks.input_size import SMALLEST
+from nnunet_mamba.trainers.class_shares import ClassShares
 from nnunet_mamba.trainers.robust_trainer import RobustTrainer
 
 
-class MambaTrainer(RobustTrainer):
+class MambaTrainer(ClassShares, RobustTrainer):
     """Base of the trainers of 2-D networks with an attribute `deep_supervision`.
 
     A subclass builds the network (`build_network_architecture`), the loss of one output (`build_loss`) and the

@@ -18,8 +18,7 @@ def run(name: str, argv: Sequence[str], prog: str) -> Path:
         ValueError: no such data set, or as `convert` does.
     """
     dataset = find_dataset(name)
-    parser = argparse.ArgumentParser(prog=f"{prog} {name}", description=f"{dataset.name}: {dataset.description}.")
-    _add_arguments(parser, dataset)
+    parser = make_parser(dataset, f"{prog} {name}")
     values = vars(parser.parse_args(argv))
     try:
         dataset.check_options({option.key: values[option.key] for option in dataset.options})
@@ -30,6 +29,13 @@ def run(name: str, argv: Sequence[str], prog: str) -> Path:
     size = values.pop("size")
     with stops_raise():
         return convert(dataset.name, source, size=size and tuple(size), **values)
+
+
+def make_parser(dataset: Dataset, prog: str) -> argparse.ArgumentParser:
+    """The parser of `prog`, which converts `dataset`."""
+    parser = argparse.ArgumentParser(prog=prog, description=f"{dataset.name}: {dataset.description}.")
+    _add_arguments(parser, dataset)
+    return parser
 
 
 def add_parsers(parser: argparse.ArgumentParser) -> None:

@@ -31,7 +31,7 @@ def find_dataset(name: str) -> Dataset:
 
 
 def markdown_table() -> str:
-    """The table of data sets in the README."""
+    """The table of data sets in docs/data_sets.md."""
     rows = [
         ("`DATASET`", "what", "labels", "never split", "options of its own"),
         ("---",) * 5,

@@ -17,7 +17,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: Sequence[str] | None) -> int:
-    parser = _make_parser()
+    parser = make_parser()
     if "_ARGCOMPLETE" in os.environ:  # a shell asks what may come next
         import argcomplete
 
@@ -26,7 +26,8 @@ def _run(argv: Sequence[str] | None) -> int:
     return exit_status(f"nnunet_mamba {args.command}", lambda: args.run(args))
 
 
-def _make_parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of all commands. It imports no torch."""
     parser = argparse.ArgumentParser(
         prog="nnunet_mamba", description="Mamba segmentation networks for stock nnU-Net v2."
     )

@@ -18,7 +18,7 @@ from nnunet_mamba import dataset_conversion
 from nnunet_mamba.cli.main import main
 from nnunet_mamba.dataset_conversion.pipeline.registry import all_datasets, find_dataset, markdown_table
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "data_sets.md"
 NAMES = [
     *("ChestXray", "CVC-ClinicDB", "DSB2018", "generic", "ISIC2017", "ISIC2018"),
     *("Kvasir-SEG", "PH2", "Sunnybrook", "Synapse"),
@@ -153,8 +153,8 @@ def test_options_of_every_kind_on_the_command_line(tmp_path, nnunet):
     assert label.GetSize() == (20, 12, 4) and sitk.GetArrayFromImage(label).max() == 13
 
 
-def test_the_readme_has_the_table():
-    assert markdown_table() in README.read_text(encoding="utf-8")
+def test_the_page_has_the_table():
+    assert markdown_table() in PAGE.read_text(encoding="utf-8")
 
 
 def test_a_new_data_set_is_one_file(tmp_path, nnunet):

@@ -1,0 +1,283 @@
+"""What config.yaml asks for: columns (data sets), rows (trainers), and the runs of each row in each column.
+
+A run is one training: a row and a column, with a fold and a seed. Standard library only.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+DEFAULT_PLANNER, DEFAULT_PLANS = "ExperimentPlanner", "nnUNetPlans"
+NAME = re.compile(r"[A-Za-z0-9_]+")  # of rows and columns: parts of file names
+GROUPS = "baseline", "ours", "ablation"
+LOSSES = {"": "", "nnunet": "_nnunetloss"}
+
+
+@dataclass(frozen=True)
+class Column:
+    """A data set as all rows see it: the same cases, patch and batch, and the same number of images seen.
+
+    Attributes:
+        dataset: name for `nnunet_mamba convert`.
+        id: nnU-Net's number of the data set.
+        source: folder or zip below the config's `data`.
+        convert: further options of `nnunet_mamba convert`.
+        patch: (H, W) that nnU-Net must plan for these images.
+        batch: images per training step.
+        images_seen: images in all training steps of a run, the budget.
+        iterations: training steps per epoch.
+    """
+
+    name: str
+    title: str
+    dataset: str
+    id: int
+    source: str
+    convert: str
+    patch: tuple[int, int]
+    batch: int
+    images_seen: int
+    iterations: int
+
+    @property
+    def epochs(self) -> int:
+        return self.images_seen // (self.batch * self.iterations)
+
+    @property
+    def folder(self) -> str:
+        """Another one for other cases, so that nothing old is taken for new."""
+        return "_".join([self.name, *re.findall(r"\w+", self.convert)])
+
+    @property
+    def dataset_folder(self) -> str:
+        return f"Dataset{self.id:03d}_{self.dataset}"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the numbers of a run depend on: only runs with the same settings are compared."""
+        return {
+            "convert": f"{self.dataset} {self.convert}",
+            "patch": list(self.patch),
+            "batch": self.batch,
+            "images_seen": self.images_seen,
+            "iterations": self.iterations,
+        }
+
+
+@dataclass(frozen=True)
+class Row:
+    """A trainer with its plans.
+
+    Attributes:
+        trainer: nnU-Net's own or one of ours.
+        loss: "nnunet" for nnU-Net's loss instead of the trainer's, or "".
+        plans: a name in the config's `plans`.
+        group: baseline, ours or ablation: which rows to run first.
+        what: network and loss, for the table.
+        mem_mb: memory of a training, where it is not that of the config's `resources`.
+    """
+
+    name: str
+    trainer: str
+    what: str
+    group: str
+    plans: str
+    loss: str = ""
+    mem_mb: int = 0
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training and what is made of it."""
+
+    column: Column
+    row: Row
+    fold: str
+    seed: int
+
+    @property
+    def trainer(self) -> str:
+        """As trainers/accuracy_trainers.py makes it."""
+        length = f"{self.column.epochs}epochs_{self.column.iterations}iterations"
+        return f"{self.row.trainer}{LOSSES[self.row.loss]}_{length}_seed{self.seed}"
+
+    @property
+    def plans(self) -> str:
+        return plans_name(self.row.plans, self.column.batch)
+
+    @property
+    def model(self) -> str:
+        """nnU-Net's folder of the trained model, below nnUNet_results/DATASET."""
+        return f"{self.trainer}__{self.plans}__2d"
+
+    @property
+    def key(self) -> tuple[str, str, str, int]:
+        return self.column.name, self.row.name, self.fold, self.seed
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """All columns and rows there are, and the runs that are asked for."""
+
+    columns: Mapping[str, Column]
+    rows: Mapping[str, Row]
+    plans: Mapping[str, Mapping[str, Any]]
+    first: str
+    runs: Sequence[Run] = field(default=())
+
+    def find(self, column: str, trainer: str, plans: str, fold: str) -> Run:
+        """The run that trains `trainer` with `plans`, of those asked for.
+
+        Raises:
+            KeyError: there is none.
+        """
+        for run in self.runs:
+            if (run.column.folder, run.trainer, run.plans, run.fold) == (column, trainer, plans, fold):
+                return run
+        raise KeyError(f"no run of {trainer} with {plans} in fold {fold} of {column} in config.yaml")
+
+
+def plans_name(name: str, batch: int) -> str:
+    return f"Accuracy_{name}_batch{batch}"
+
+
+def planned_name(planner: str) -> str:
+    """The plans that nnU-Net's `planner` makes. Only the default ones give their name to the preprocessed data."""
+    return DEFAULT_PLANS if planner == DEFAULT_PLANNER else f"Planned_{planner}"
+
+
+def read(config: Mapping[str, Any]) -> Matrix:
+    """The config as a matrix.
+
+    Raises:
+        ValueError: something is missing, unknown or does not fit; says what was got and what was wanted.
+    """
+    columns = {name: _column(name, settings) for name, settings in config["columns"].items()}
+    _all_different("id", {name: column.id for name, column in columns.items()})
+    plans = config["plans"]
+    rows = {name: _row(name, settings, plans) for name, settings in config["rows"].items()}
+    _all_different("trainer, loss and plans", {name: (r.trainer, r.loss, r.plans) for name, r in rows.items()})
+    first = config["first"]
+    if first not in rows:
+        raise ValueError(f"first: got {first!r}, wanted a row: {', '.join(rows)}")
+    asked = {
+        "datasets": _chosen("datasets", config["datasets"], columns),
+        "trainers": _chosen("trainers", _without_groups(config["trainers"], rows), rows),
+        "folds": [_fold(fold) for fold in _list("folds", config["folds"])],
+        "seeds": [_positive("seeds", seed, 0) for seed in _list("seeds", config["seeds"])],
+    }
+    runs = tuple(
+        Run(columns[column], rows[row], fold, seed)
+        for column in asked["datasets"]
+        for row in asked["trainers"]
+        for fold in asked["folds"]
+        for seed in asked["seeds"]
+    )
+    return Matrix(columns, rows, plans, first, runs)
+
+
+def _column(name: str, settings: Mapping[str, Any]) -> Column:
+    _check_name("columns", name)
+    where = f"columns: {name}"
+    _check_keys(where, settings, Column)
+    patch = settings["patch"]
+    if not isinstance(patch, list | tuple) or len(patch) != 2:
+        raise ValueError(f"{where}: patch: got {patch!r}, wanted [height, width] in pixels")
+    numbers = {key: _positive(f"{where}: {key}", settings[key]) for key in ("id", "batch", "images_seen", "iterations")}
+    column = Column(
+        **(
+            dict(settings)
+            | numbers
+            | {"name": name, "patch": tuple(_positive(f"{where}: patch", length) for length in patch)}
+        )
+    )
+    of_epoch = column.batch * column.iterations
+    if column.images_seen % of_epoch:
+        raise ValueError(
+            f"{where}: images_seen: got {column.images_seen}, wanted a multiple of {of_epoch}: an epoch is "
+            f"{column.iterations} iterations of {column.batch} images. Change images_seen, iterations or batch"
+        )
+    return column
+
+
+def _row(name: str, settings: Mapping[str, Any], plans: Mapping[str, Any]) -> Row:
+    _check_name("rows", name)
+    where = f"rows: {name}"
+    _check_keys(where, settings, Row)
+    row = Row(name=name, **settings)
+    for key, known in (("group", GROUPS), ("loss", LOSSES), ("plans", plans)):
+        if getattr(row, key) not in known:
+            raise ValueError(
+                f"{where}: {key}: got {getattr(row, key)!r}, wanted one of {', '.join(filter(None, known))}"
+            )
+    return row
+
+
+def _check_keys(where: str, settings: Mapping[str, Any], kind: type) -> None:
+    fields = kind.__dataclass_fields__
+    needed = [key for key, each in fields.items() if key != "name" and not _has_default(each)]
+    missing, unknown = set(needed) - set(settings), set(settings) - (set(fields) - {"name"})
+    if missing or unknown:
+        got = ", ".join(sorted(unknown)) or f"no {', '.join(sorted(missing))}"
+        raise ValueError(f"{where}: got {got}; wanted {', '.join(needed)}")
+
+
+def _has_default(each: Any) -> bool:
+    from dataclasses import MISSING
+
+    return each.default is not MISSING
+
+
+def _check_name(what: str, name: str) -> None:
+    if not NAME.fullmatch(str(name)) or "__" in name:
+        raise ValueError(f"{what}: got the name {name!r}, wanted letters, digits and single underscores")
+
+
+def _all_different(what: str, values: Mapping[str, Any]) -> None:
+    seen: dict[Any, str] = {}
+    for name, value in values.items():
+        if value in seen:
+            raise ValueError(f"{what}: got the same for {seen[value]} and {name}, {value}; wanted different ones")
+        seen[value] = name
+
+
+def _list(what: str, value: Any) -> list[Any]:
+    """A list, of a single value too: `--config seeds=0`."""
+    values = list(value) if isinstance(value, list | tuple) else [value]
+    if not values:
+        raise ValueError(f"{what}: got none, wanted at least one")
+    return values
+
+
+def _without_groups(value: Any, rows: Mapping[str, Row]) -> Any:
+    """The names of rows in the place of each group's name."""
+    names = []
+    for name in _list("trainers", value):
+        names += [row for row in rows if rows[row].group == name] if name in GROUPS else [name]
+    return value if value == "all" else list(dict.fromkeys(names))
+
+
+def _chosen(what: str, value: Any, known: Mapping[str, Any]) -> list[str]:
+    names = list(known) if value == "all" else _list(what, value)
+    if unknown := [name for name in names if name not in known]:
+        raise ValueError(f"{what}: got {', '.join(map(str, unknown))}, wanted all, or any of {', '.join(known)}")
+    return names
+
+
+def _fold(fold: Any) -> str:
+    return "all" if fold == "all" else str(_positive("folds", fold, 0, "all (every training case, no validation), or "))
+
+
+def _positive(what: str, value: Any, least: int = 1, or_else: str = "") -> int:
+    """A number from `least`; within `--config KEY={...}` Snakemake gives numbers as text."""
+    number = int(value) if isinstance(value, str) and value.isdecimal() else value
+    if isinstance(number, bool) or not isinstance(number, int) or number < least:
+        raise ValueError(f"{what}: got {value!r}, wanted {or_else}a whole number from {least}")
+    return number
+
+
+def home(work: str | Path, column: Column) -> Path:
+    """The folder of a column, with nnU-Net's three folders in it."""
+    return Path(work, column.folder)

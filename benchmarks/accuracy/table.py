@@ -1,0 +1,158 @@
+"""Renders the page of results: every number in it is computed here from the runs, and none is written by hand.
+
+    python benchmarks/accuracy/table.py          docs/results.md from benchmarks/results/accuracy.json and config.yaml
+
+The workflow's last rule does the same.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gather import read as read_runs
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from matrix import Column, Matrix, Row, Run, read
+
+from nnunet_mamba.files import replacing
+from nnunet_mamba.report.statistics import compare, holm, summarise
+
+HERE = Path(__file__).resolve().parent
+TEMPLATE = "results.md.j2"
+NO_VALUE = "–"
+METRICS = {"dice": 2, "iou": 2, "soft_dice": 2, "hd95": 2}  # digits: overlap in percent
+Result = Mapping[str, Any]
+
+
+def write_page(matrix: Matrix, results: Path, page: Path) -> None:
+    """Render `page` from the runs in `results`."""
+    text = render(matrix, read_runs(results))
+    page.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(page) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
+
+
+def render(matrix: Matrix, results: Sequence[Result]) -> str:
+    """The page as Markdown. Runs that were made with other settings than the matrix has are left out and counted."""
+    environment = Environment(
+        loader=FileSystemLoader(HERE), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    used = [result for result in results if is_of(matrix, result)]
+    columns = [_column(matrix, column, used) for column in matrix.columns.values()]
+    return environment.get_template(TEMPLATE).render(
+        columns=columns,
+        any_run=bool(used),
+        first=matrix.rows[matrix.first].what,
+        left_out=len(results) - len(used),
+        versions=sorted({" ".join(f"{k} {v}" for k, v in result["versions"].items()) for result in used}),
+    )
+
+
+def is_of(matrix: Matrix, result: Result) -> bool:
+    """Whether the matrix still has the run that gave `result`, with the same settings."""
+    column, row = matrix.columns.get(result["column"]), matrix.rows.get(result["row"])
+    if column is None or row is None:
+        return False
+    run = Run(column, row, result["fold"], result["seed"])
+    return (column.settings, run.trainer, run.plans) == tuple(result[key] for key in ("settings", "trainer", "plans"))
+
+
+def _column(matrix: Matrix, column: Column, results: Sequence[Result]) -> dict[str, Any]:
+    of_column = [result for result in results if result["column"] == column.name]
+    by_row = {name: [each for each in of_column if each["row"] == name] for name in matrix.rows}
+    there = {name: runs for name, runs in by_row.items() if runs}
+    others = [name for name in there if name != matrix.first]
+    ps = [compared(there.get(matrix.first, ()), there[name]) for name in others]
+    corrected = dict(zip(others, holm(ps), strict=True))
+    rows = [_row(matrix.rows[name], runs, corrected.get(name, math.nan)) for name, runs in there.items()]
+    return {
+        "title": column.title,
+        "images_seen": f"{column.images_seen:,}",
+        "epochs": column.epochs,
+        "iterations": column.iterations,
+        "batch": column.batch,
+        "patch": "x".join(map(str, column.patch)),
+        "convert": f"{column.dataset} {column.convert}",
+        "cases": len({case for result in of_column for case in result["cases"]}),
+        "unit": ", ".join(sorted({result["unit"] for result in of_column})),
+        "machines": sorted({_machine(result) for result in of_column}),
+        "rows": rows,
+        "missing": [matrix.rows[name].what for name in by_row if name not in there],
+        "runs": [_run(matrix.rows[result["row"]], result) for name in there for result in there[name]],
+    }
+
+
+def _row(row: Row, runs: Sequence[Result], p: float) -> dict[str, Any]:
+    cells = {metric: interval(mean_per_case(runs, metric), metric) for metric in METRICS}
+    return cells | {
+        "what": row.what,
+        "trainer": row.trainer,
+        "p": NO_VALUE if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}",
+        "seconds": _span([run["seconds_per_step"] for run in runs], "{:.3g} s"),
+        "memory": _span([run["peak_bytes"] / 2**30 for run in runs], "{:.2f} GiB"),
+        "parameters": _span([run["parameters"] / 1e6 for run in runs], "{:.2f} M"),
+        "runs": len(runs),
+    }
+
+
+def _run(row: Row, result: Result) -> dict[str, Any]:
+    cells = {}
+    for metric in METRICS:
+        values = list(mean_per_case([result], metric).values())
+        cells[metric] = number(sum(values) / len(values), metric) if values else NO_VALUE
+    keys = "fold", "seed", "commit", "command", "started"
+    return cells | {"what": row.what} | {key: result[key] for key in keys}
+
+
+def mean_per_case(runs: Sequence[Result], metric: str) -> dict[str, float]:
+    """{case: mean over the runs that have a value for it}."""
+    found: dict[str, list[float]] = {}
+    for run in runs:
+        for case, values in run["cases"].items():
+            if metric in values:
+                found.setdefault(case, []).append(values[metric])
+    return {case: math.fsum(values) / len(values) for case, values in found.items()}
+
+
+def compared(first: Sequence[Result], other: Sequence[Result]) -> float:
+    """p of the paired difference in Dice, over the folds and seeds that both have; NaN without any."""
+    common = {(run["fold"], run["seed"]) for run in first} & {(run["fold"], run["seed"]) for run in other}
+    parts = [[run for run in runs if (run["fold"], run["seed"]) in common] for runs in (first, other)]
+    return compare(*(mean_per_case(part, "dice") for part in parts), more_is_better=True).p
+
+
+def interval(values: Mapping[str, float], metric: str) -> str:
+    """The mean over cases with its 95 % interval."""
+    found = summarise(list(values.values()))
+    if not found.cases:
+        return NO_VALUE
+    mean = number(found.mean, metric)
+    return mean if math.isnan(found.low) else f"{mean} ({number(found.low, metric)} to {number(found.high, metric)})"
+
+
+def number(value: float, metric: str) -> str:
+    """Overlap in percent, as the papers give it; distances as they are."""
+    return f"{value if metric == 'hd95' else 100 * value:.{METRICS[metric]}f}"
+
+
+def _machine(result: Result) -> str:
+    machine = result["machine"]
+    if machine["device"] == "cpu":
+        return f"CPU, {machine['threads']} thread{'s' * (machine['threads'] != 1)}"
+    return machine["processor"]
+
+
+def _span(values: Sequence[float], text: str) -> str:
+    low, high = text.format(min(values)), text.format(max(values))
+    return low if low == high else f"{low.rpartition(' ')[0]} to {high}"
+
+
+def main() -> None:
+    import yaml
+
+    config = yaml.safe_load((HERE / "config.yaml").read_text(encoding="utf-8"))
+    write_page(read(config), HERE / config["results"], HERE / config["page"])
+
+
+if __name__ == "__main__":
+    main()

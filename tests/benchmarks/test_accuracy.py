@@ -1,0 +1,389 @@
+"""benchmarks/accuracy without Snakemake: the config, the trainers, the plans, and the page from made-up runs."""
+
+import csv
+import json
+import os
+import re
+import sys
+from copy import deepcopy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
+from nnunetv2.training.logging.nnunet_logger import MetaLogger
+from nnunetv2.utilities.find_class_by_name import recursive_find_python_class
+
+from helpers import tiny_nnunet
+from nnunet_mamba import catalogue, losses
+
+ACCURACY = Path(__file__).parents[2] / "benchmarks" / "accuracy"
+CONFIG = yaml.safe_load((ACCURACY / "config.yaml").read_text())
+sys.path.insert(0, str(ACCURACY))
+import gather  # noqa: E402
+import matrix  # noqa: E402
+import plans  # noqa: E402
+import table  # noqa: E402
+
+sys.path.remove(str(ACCURACY))
+
+
+def read(**changed):
+    return matrix.read(CONFIG | changed)
+
+
+def with_column(**changed):
+    config = deepcopy(CONFIG)
+    config["columns"]["PH2"] |= changed
+    return config
+
+
+def find(name):
+    """As nnU-Net finds a trainer in a folder of nnUNet_extTrainer."""
+    folder = str(ACCURACY / "trainers")
+    return recursive_find_python_class(folder, name, None, base_folder=folder, cleanup_imports_from_base_folder=True)
+
+
+def test_the_config_has_the_papers_columns_and_all_rows():
+    found = read()
+    sizes = {"PH2": (192, 256), "DSB2018": (256, 256), "SunnybrookEndo": (160, 160), "SunnybrookEpi": (160, 160)}
+    assert {name: column.patch for name, column in found.columns.items()} == sizes | {"ChestXray": (256, 256)}
+    assert len({column.images_seen for column in found.columns.values()}) == 1
+    assert all(
+        run.column.epochs * run.column.iterations * run.column.batch == run.column.images_seen for run in found.runs
+    )
+    trained = {(row.trainer, row.loss) for row in found.rows.values()}
+    ours = {entry.trainer for entry in catalogue.entries() if not entry.finds}
+    assert trained == {(trainer, "") for trainer in ours | {"nnUNetTrainer"}} | {
+        (entry.trainer, "nnunet") for entry in catalogue.NETWORKS if "nnU-Net's" not in entry.loss
+    }
+    assert {row.plans for row in found.rows.values()} == set(found.plans)
+    assert len(found.runs) == len(found.columns) * len(found.rows) * len(CONFIG["folds"]) * len(CONFIG["seeds"])
+    assert len({(run.column.folder, run.model, run.fold) for run in found.runs}) == len(found.runs)  # a folder each
+
+
+def test_parts_of_the_matrix_as_snakemake_gives_them():
+    found = read(datasets="PH2", trainers=["ablation", "nnunet"], folds=["1", "all"], seeds="3").runs
+    assert {run.column.name for run in found} == {"PH2"}
+    assert {run.row.name for run in found} == {
+        "nnunet",
+        "nnunet_asfm",
+        "nnunet_guide_fusion",
+        "da_mambanet_nnunet_loss",
+        "dermomamba_nnunet_loss",
+    }
+    assert {(run.fold, run.seed) for run in found} == {("1", 3), ("all", 3)}
+    text = matrix.read(with_column(patch=["64", "96"], batch="2", images_seen="40", iterations="4")).columns["PH2"]
+    assert (text.patch, text.epochs) == ((64, 96), 5)
+    assert text.folder == found[0].column.folder == "PH2_size_192_256_test_40_seed_0"
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        (CONFIG | {"datasets": "ISIC"}, "datasets: got ISIC, wanted all, or any of PH2, DSB2018"),
+        (CONFIG | {"trainers": ["nnunet", "unet"]}, "trainers: got unet, wanted all, or any of nnunet"),
+        (CONFIG | {"folds": ["x"]}, "folds: got 'x', wanted all (every training case, no validation), or a whole"),
+        (CONFIG | {"seeds": []}, "seeds: got none, wanted at least one"),
+        (CONFIG | {"seeds": [-1]}, "seeds: got -1, wanted a whole number from 0"),
+        (CONFIG | {"first": "stock"}, "first: got 'stock', wanted a row: nnunet"),
+        (
+            with_column(images_seen=5000),
+            "columns: PH2: images_seen: got 5000, wanted a multiple of 400: an epoch is 50",
+        ),
+        (with_column(batch=0), "columns: PH2: batch: got 0, wanted a whole number from 1"),
+        (with_column(patch=[192]), "columns: PH2: patch: got [192], wanted [height, width]"),
+        (with_column(epochs=5), "columns: PH2: got epochs; wanted title, dataset"),
+        (with_column(id=502), "id: got the same for PH2 and DSB2018, 502"),
+        (CONFIG | {"rows": {"a__b": {}}}, "rows: got the name 'a__b', wanted letters, digits and single underscores"),
+        (CONFIG | {"rows": {"a": {"trainer": "T"}}}, "rows: a: got no group, plans, what; wanted trainer, what"),
+        (
+            CONFIG | {"rows": {"a": {"trainer": "T", "what": "", "group": "ours", "plans": "x"}}},
+            "rows: a: plans: got 'x', wanted one of unet, resenc",
+        ),
+    ],
+)
+def test_a_wrong_config_says_what_is_wanted(config, said):
+    with pytest.raises(ValueError, match=re.escape(said)):
+        matrix.read(config)
+
+
+@pytest.mark.parametrize("row", CONFIG["rows"])
+def test_nnunet_finds_each_row(row):
+    run = next(run for run in read(datasets="PH2", trainers=row, seeds=7).runs)
+    found = find(run.trainer)
+    assert found.__name__ == run.trainer and f"__{run.plans}__" in run.model
+    assert CONFIG["rows"][row]["trainer"] in [base.__name__ for base in found.__mro__]
+    assert (found.num_epochs, found.num_iterations_per_epoch, found.num_val_iterations_per_epoch) == (12, 50, 10)
+    assert (found.seed, found.save_every) == (7, 1)
+
+
+def test_nnunet_looks_on_where_a_name_is_not_the_benchmarks():
+    assert find("nnUNetTrainer_12epochs") is None
+    assert find("NoTrainer_12epochs_50iterations_seed0") is None
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """The variables of a data set of three cases, batches made in this process."""
+    home = tmp_path_factory.mktemp("accuracy")
+    split = [{"train": ["disc0", "disc1"], "val": ["disc2"]}]
+    return tiny_nnunet.write(home, tiny_nnunet.discs(3), split) | {"nnUNet_n_proc_DA": "0"}
+
+
+@pytest.fixture
+def make(data, tmp_path, monkeypatch):
+    """make(name): a trainer as nnUNetv2_train makes it, with results in a folder of this test."""
+    for name, value in (data | {"nnUNet_results": str(tmp_path)}).items():
+        monkeypatch.setenv(name, value)
+    # these take longer than the trainings
+    monkeypatch.setattr(nnUNetDatasetBlosc2, "unpack_dataset", lambda *args, **kwargs: None)
+    monkeypatch.setattr(MetaLogger, "plot_progress_png", lambda self, folder: None)
+    return lambda name: tiny_nnunet.trainer(find(name), os.environ)
+
+
+@pytest.mark.parametrize("entry", catalogue.NETWORKS[:2], ids=lambda entry: entry.key)
+def test_nnunet_loss_takes_the_place_of_the_papers(make, entry):
+    with_papers, with_nnunets = (
+        make(f"{entry.trainer}{loss}_1epochs_1iterations_seed0") for loss in ("", "_nnunetloss")
+    )
+    papers, nnunets = with_papers._build_loss(), with_nnunets._build_loss()
+    if with_papers.enable_deep_supervision:
+        assert nnunets.weight_factors == papers.weight_factors
+        papers, nnunets = papers.loss, nnunets.loss
+    assert isinstance(papers, (losses.ASFMLoss, losses.GuideFusionLoss))
+    assert type(nnunets).__name__ == "DC_and_CE_loss"
+    assert with_nnunets.initial_lr == with_papers.initial_lr
+
+
+def train(trainer, until=None):
+    """Run it, or stop it as `kill -9` does, before epoch `until`; returns the images of each step and the weights."""
+    seen, take = [], trainer.train_step
+
+    def step(batch):
+        if trainer.current_epoch == until:
+            raise KeyboardInterrupt
+        seen.append(batch["data"].clone())
+        return take(batch)
+
+    trainer.train_step = step
+    try:
+        trainer.run_training()
+    except KeyboardInterrupt:
+        assert until is not None
+    return seen, {name: value.clone() for name, value in trainer.network.state_dict().items()}
+
+
+def same(one, other):
+    return all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def test_a_seed_gives_a_training_that_can_stop_and_go_on(make):
+    name = "nnUNetTrainer_3epochs_2iterations_seed{}".format
+    images, weights = train(make(name(0)))
+    stopped = make(name(0))
+    torch.manual_seed(99)  # whatever happened in this process before
+    np.random.seed(99)
+    first_images, _ = train(stopped, until=1)
+    record = Path(stopped.output_folder, gather.RECORD)
+    assert json.loads(record.read_text())["images_seen"] == 4  # of 2 steps
+    goes_on = make(name(0))
+    goes_on.load_checkpoint(str(Path(stopped.output_folder, "checkpoint_latest.pth")))
+    last_images, gone_on = train(goes_on)
+    assert len(images) == 6 and all(map(torch.equal, images, first_images + last_images))
+    assert same(weights, gone_on)
+    other_images, other_weights = train(make(name(1)))
+    assert not torch.equal(images[0], other_images[0]) and not same(weights, other_weights)
+
+    recorded = json.loads(record.read_text())
+    assert {key: recorded[key] for key in ("seed", "epochs", "images_seen", "patch_size", "batch_size")} == {
+        "seed": 0,
+        "epochs": 3,
+        "images_seen": 12,
+        "patch_size": [32, 32],
+        "batch_size": 2,
+    }
+    assert [(run["first_epoch"], run["steps"]) for run in recorded["runs"]] == [(0, 2), (1, 4)]
+    for run in recorded["runs"]:
+        assert run["command"].startswith(f"nnUNetv2_train Dataset009_Tiny 2d 0 -tr {name(0)} -p nnUNetPlans")
+        assert re.fullmatch(r"[0-9a-f]{10}\+?|unknown", run["commit"]) and run["seconds_per_step"] > 0
+        assert run["peak_bytes"] > 2**24 and run["device"] == "cpu"
+
+
+def test_a_seed_reaches_the_data_workers(make, monkeypatch):
+    monkeypatch.setenv("nnUNet_n_proc_DA", "1")
+
+    def batch(seed):
+        trainer = make(f"nnUNetTrainer_1epochs_1iterations_seed{seed}")
+        trainer.initialize()
+        loaders = trainer.get_dataloaders()
+        images = next(loaders[0])["data"].clone()
+        for loader in loaders:
+            loader._finish()
+        return images
+
+    one, again, other = map(batch, (0, 0, 1))
+    assert torch.equal(one, again) and not torch.equal(one, other)
+
+
+def test_plans_of_a_column():
+    planned = tiny_nnunet.plans((64, 96))
+    sizes = {"dims": [8, 16]}
+    made = plans.with_batch(planned, "New", [64, 96], 8, sizes)
+    assert made["plans_name"] == "New" and list(made["configurations"]) == ["2d"]
+    assert made["configurations"]["2d"] == planned["configurations"]["2d"] | {"batch_size": 8, "slicemamba": sizes}
+    with pytest.raises(ValueError, match=r"patch: got \[64, 64\] in config.yaml, but nnU-Net plans \[64, 96\]"):
+        plans.with_batch(planned, "New", [64, 64], 8)
+    planned["configurations"]["2d"]["data_identifier"] = "Others_2d"
+    with pytest.raises(ValueError, match="preprocessed data Others_2d, wanted nnUNetPlans_2d"):
+        plans.with_batch(planned, "New", [64, 96], 8)
+
+
+def made_up(run, dice, **changed):
+    """A run with these Dice per case, as gather.py writes it."""
+    cases = {f"case{i}": {"dice": value, "iou": value / (2 - value), "hd95": 4.5} for i, value in enumerate(dice)}
+    return {
+        "column": run.column.name,
+        "row": run.row.name,
+        "fold": run.fold,
+        "seed": run.seed,
+        "settings": run.column.settings,
+        "trainer": run.trainer,
+        "plans": run.plans,
+        "command": f"nnUNetv2_train {run.trainer}",
+        "commit": "0123456789",
+        "versions": {"torch": "2"},
+        "started": "2026-01-01",
+        "machine": {"device": "cpu", "processor": "CPU", "threads": 1},
+        "parameters": 5_000_000,
+        "seconds_per_step": 0.5 + run.seed / 4,
+        "peak_bytes": 2**30,
+        "unit": "px",
+        "cases": cases,
+    } | changed
+
+
+def cells(page, start):
+    """The cells of the lines that begin with `start`."""
+    return [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line.startswith(start)
+    ]
+
+
+def test_the_page_without_runs_says_so():
+    page = table.render(read(), [])
+    assert "**No run has been made yet" in page and page.count("No run yet.") == len(CONFIG["columns"])
+    assert not re.search(r"\| *\d+\.\d+", page)
+
+
+def test_the_page_is_made_of_the_runs():
+    runs = {run.key: run for run in read(datasets="PH2", trainers=["nnunet", "slicemamba"]).runs}
+    ten = np.linspace(0.8, 0.89, 10)
+    results = [
+        made_up(runs["PH2", "nnunet", "0", 0], ten),
+        made_up(runs["PH2", "nnunet", "0", 1], ten + 0.02),
+        made_up(runs["PH2", "slicemamba", "0", 0], ten + 0.05),  # better in each case than nnunet with seed 0
+        made_up(runs["PH2", "slicemamba", "0", 1], ten, trainer="with another budget"),
+    ]
+    page = table.render(read(), results)
+    stock, ours = cells(page, "| nnU-Net |")[0], cells(page, "| SliceMamba, nnU-Net's loss |")[0]
+    # 84.5 with seed 0 and 86.5 with seed 1; intervals from a bootstrap of ten cases; 2 / 2**10 is the least p of ten
+    assert re.fullmatch(r"85\.50 \(8[345]\.\d\d to 8[67]\.\d\d\)", stock[1]) and ours[1].startswith("89.50 (")
+    assert stock[3] == ours[3] == "–" and stock[4].startswith("4.50 (")
+    assert (stock[5], ours[5]) == ("–", "0.002")
+    assert stock[6:] == ["5.00 M", "0.5 to 0.75 s", "1.00 GiB", "2"] and ours[6:] == [
+        "5.00 M",
+        "0.5 s",
+        "1.00 GiB",
+        "1",
+    ]
+    each = cells(page, "| nnU-Net | 0 |")
+    assert [line[1:4] for line in each] == [["0", "0", "84.50"], ["0", "1", "86.50"]]
+    assert each[0][-2:] == ["0123456789", f"`nnUNetv2_train {results[0]['trainer']}`"]
+    assert "1 run in the file of results had other settings" in page
+    assert (
+        "Not run yet: nnU-Net, residual encoder; " in page and page.count("No run yet.") == len(CONFIG["columns"]) - 1
+    )
+    assert "10 test cases. CPU, 1 thread." in page and "No run has been made yet" not in page
+
+
+def test_the_committed_page_is_that_of_the_committed_runs():
+    results, page = (ACCURACY / CONFIG[key] for key in ("results", "page"))
+    assert page.read_text(encoding="utf-8") == table.render(read(), gather.read(results)), (
+        "docs/results.md is not what its runs, config.yaml and results.md.j2 give: python benchmarks/accuracy/table.py"
+    )
+
+
+@pytest.fixture
+def evaluated(tmp_path):
+    """A run of one case and the folder of its workflow, with all files that gather.py reads."""
+    run = read(datasets="PH2", trainers="nnunet", seeds=0).runs[0]
+    column = matrix.home(tmp_path, run.column)
+    fold = Path(run.column.dataset_folder, run.model, f"fold_{run.fold}")
+    trained, evaluation = column / "nnUNet_results" / fold, column / "evaluations" / fold
+    preprocessed = column / "nnUNet_preprocessed" / run.column.dataset_folder
+    for folder in (trained, evaluation, preprocessed):
+        folder.mkdir(parents=True)
+    part = {
+        "command": "nnUNetv2_train 501 2d 0",
+        "commit": "a",
+        "versions": {},
+        "started": "1",
+        "device": "cpu",
+        "processor": "CPU",
+        "threads": 1,
+        "first_epoch": 0,
+        "steps": 500,
+        "seconds_per_step": 0.25,
+        "peak_bytes": 100,
+    }
+    second = part | {
+        "commit": "b",
+        "started": "2",
+        "first_epoch": 10,
+        "steps": 100,
+        "seconds_per_step": 1,
+        "peak_bytes": 200,
+    }
+    record = {"seed": 0, "epochs": 12, "images_seen": 4800, "patch_size": [192, 256], "batch_size": 8, "parameters": 9}
+    (trained / gather.RECORD).write_text(json.dumps(record | {"runs": [part, second]}))
+    planned = json.dumps({"configurations": {"2d": {"batch_size": 8}}})
+    (trained.parent / "plans.json").write_text(planned)
+    (preprocessed / f"{run.plans}.json").write_text(planned)
+    (evaluation / "summary.json").write_text(json.dumps({"about": {"unit": "px"}}))
+    with open(evaluation / "metrics.csv", "w", newline="") as opened:
+        writer = csv.writer(opened)
+        writer.writerow(["case", "class", "dice", "iou", "hd95", "soft_dice"])
+        writer.writerows([["x", "lesion", 0.5, 0.25, "", 0.4], ["x", "other", 0.7, 0.75, 3, 0.2]])
+    return run, trained
+
+
+def test_gathered_runs_add_to_those_of_other_machines(evaluated, tmp_path):
+    run, _ = evaluated
+    asked = read(datasets="PH2", trainers="nnunet", seeds=0)
+    results = tmp_path / "results.json"
+    others = [made_up(each, [0.5]) for each in read(datasets="PH2", trainers="slicemamba", seeds=[0, 1]).runs]
+    gather.write(results, [*others, made_up(run, [0.1])])  # the run itself as it was before
+    gather.gather(asked, tmp_path, results)
+    found = gather.read(results)
+    assert [gather.key_of(each) for each in found] == [run.key, *(gather.key_of(each) for each in others)]
+    assert found[0]["cases"] == {"x": {"dice": 0.6, "iou": 0.5, "hd95": 3.0, "soft_dice": 0.3}}
+    assert [found[0][key] for key in ("commit", "seconds_per_step", "peak_bytes")] == ["a, b", 0.25, 200]
+    assert found[1:] == json.loads(json.dumps(others))
+    assert len(results.read_text().splitlines()) == 2 + len(found)
+
+
+def test_no_run_is_gathered_that_saw_something_else(evaluated, tmp_path):
+    _, trained = evaluated
+    asked, results = read(datasets="PH2", trainers="nnunet", seeds=0), tmp_path / "results.json"
+    record = json.loads((trained / gather.RECORD).read_text())
+    (trained / gather.RECORD).write_text(json.dumps(record | {"images_seen": 4400}))
+    with pytest.raises(ValueError, match=r"this training has images_seen 4400 \(wanted 4800\)"):
+        gather.gather(asked, tmp_path, results)
+    (trained / gather.RECORD).write_text(json.dumps(record))
+    (trained.parent / "plans.json").write_text(json.dumps({"configurations": {"2d": {"batch_size": 4}}}))
+    with pytest.raises(ValueError, match="used other plans"):
+        gather.gather(asked, tmp_path, results)
+    assert not results.exists()

@@ -1,0 +1,141 @@
+"""The job graph of benchmarks/accuracy, by dry runs of Snakemake: nothing is converted or trained."""
+
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from importlib.util import find_spec
+from itertools import product
+from pathlib import Path
+
+import pytest
+import yaml
+
+ACCURACY = Path(__file__).parents[2] / "benchmarks" / "accuracy"
+CONFIG = yaml.safe_load((ACCURACY / "config.yaml").read_text())
+PART = ["datasets=PH2", "trainers=[nnunet,da_mambanet_nnunet_loss]", "folds=[0,2]", "seeds=[3,5]"]
+HOME = Path("work", "PH2_size_192_256_test_40_seed_0")
+pytestmark = pytest.mark.skipif(find_spec("snakemake") is None, reason="needs snakemake")
+
+
+def dry_run(folder, *targets, config=(), options=()):
+    """(jobs per rule, shell commands per rule, the whole text) of `snakemake -n` in `folder`."""
+    own = [f"results={folder}/results.json", f"page={folder}/results.md"]
+    command = [sys.executable, "-m", "snakemake", "-s", str(ACCURACY / "Snakefile"), "-n", *targets, *options]
+    command += ["--cores", "2", "--config", *own, *config]
+    environment = os.environ | {"XDG_CACHE_HOME": str(folder / "cache")}
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment)
+    text = done.stdout + done.stderr
+    assert done.returncode == 0, text[-3000:]
+    stats = re.search(r"^job +count\n[- ]+\n(.*?)^total", text, re.MULTILINE | re.DOTALL)
+    jobs = {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", stats[1] if stats else "", re.MULTILINE)}
+    commands = {}
+    for block in text.split("\n\n"):
+        rule, shell = (
+            re.search(r"^(?:local)?rule (\w+):", block, re.MULTILINE),
+            re.search(r"^Shell command: (.*)", block, re.M),
+        )
+        if rule and shell:
+            commands.setdefault(rule[1], []).append(shell[1])
+    return jobs, commands, text
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return dry_run(tmp_path_factory.mktemp("whole"))
+
+
+def test_the_whole_matrix(whole):
+    jobs, _, _ = whole
+    columns, repeated = len(CONFIG["columns"]), len(CONFIG["folds"]) * len(CONFIG["seeds"])
+    runs = columns * len(CONFIG["rows"]) * repeated
+    planners = {plans["planner"] for plans in CONFIG["plans"].values()}
+    assert jobs == {
+        **dict.fromkeys(("convert", "fingerprint", "preprocess"), columns),
+        "plan": columns * len(planners),
+        "plans": columns * len(CONFIG["plans"]),
+        **dict.fromkeys(("train", "predict", "evaluate"), runs),
+        "report": columns * repeated,
+        **dict.fromkeys(("gather", "table", "all"), 1),
+    }
+
+
+def test_each_training_has_its_data_set_fold_seed_and_plans(whole):
+    _, commands, _ = whole
+    trained = Counter(
+        re.search(r"nnUNetv2_train (\d+) 2d (\w+) -tr (\w+) -p (\w+) -device cpu --c", command).groups()
+        for command in commands["train"]
+    )
+    wanted = Counter()
+    for column, row, fold, seed in product(
+        CONFIG["columns"].values(), CONFIG["rows"].values(), CONFIG["folds"], CONFIG["seeds"]
+    ):
+        loss = "_nnunetloss" if row.get("loss") == "nnunet" else ""
+        trainer = f"{row['trainer']}{loss}_12epochs_50iterations_seed{seed}"
+        wanted[str(column["id"]), str(fold), trainer, f"Accuracy_{row['plans']}_batch{column['batch']}"] += 1
+    assert trained == wanted and set(wanted.values()) == {1}
+    predicted = Counter(
+        re.search(r"imagesTs -o \S+ -d (\d+) -c 2d -f (\w+) -tr (\w+) -p (\w+) ", command).groups()
+        for command in commands["predict"]
+    )
+    assert predicted == wanted
+    assert all("labelsTs" in command and "--soft-dice" in command for command in commands["evaluate"])
+
+
+def test_the_test_cases_are_held_out_of_every_data_set(whole):
+    _, commands, _ = whole
+    assert len(commands["convert"]) == len(CONFIG["columns"])
+    for command in commands["convert"]:
+        assert re.search(r"nnunet_mamba convert \w+ -i \S.* -d 50\d .*--test [1-9]\d* --seed 0", command)
+
+
+def test_a_part_is_compared_with_the_first_row(tmp_path):
+    jobs, commands, _ = dry_run(tmp_path, config=PART)
+    assert [jobs[name] for name in ("convert", "plans", "train", "evaluate", "report")] == [1, 1, 8, 8, 4]
+    assert all("--names nnunet da_mambanet_nnunet_loss " in command for command in commands["report"])
+    assert {re.search(r"fold_(\d)_seed(\d)", command).groups() for command in commands["report"]} == {
+        *product("02", "35")
+    }
+
+
+def test_choices_need_no_prediction_of_a_test_case(tmp_path):
+    jobs, commands, _ = dry_run(tmp_path, "validation", config=PART)
+    assert jobs["train"] == 8 and jobs["compare_validation"] == 2
+    assert not {"predict", "evaluate", "report", "gather", "table"} & set(jobs)
+    for command, seed in zip(sorted(commands["compare_validation"]), "35", strict=True):
+        models = re.search(r"report -d 501 -tr (\S+) (\S+) -np", command).groups()
+        assert [model.partition("_")[0] for model in models] == ["nnUNetTrainer", "DAMambaTrainer"]
+        assert all(f"_seed{seed}__Accuracy_unet_batch8__2d" in model for model in models)
+
+
+def test_what_is_there_is_not_made_again(tmp_path):
+    """Everything of one run is there but its prediction, and plans and data are newer than its training."""
+    data = HOME / "nnUNet_preprocessed" / "Dataset501_PH2"
+    model = "nnUNetTrainer_12epochs_50iterations_seed0__Accuracy_unet_batch8__2d"
+    files = [
+        HOME / "nnUNet_results" / "Dataset501_PH2" / model / "fold_0" / "validation" / "summary.json",
+        HOME / "nnUNet_raw" / "Dataset501_PH2" / "dataset.json",
+        *(data / f"{name}.json" for name in ("dataset_fingerprint", "nnUNetPlans", "Accuracy_unet_batch8")),
+        data / "preprocessed",
+    ]
+    for age, file in enumerate(files):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).touch()
+        os.utime(tmp_path / file, (1e9 + age, 1e9 + age))
+    jobs, commands, _ = dry_run(tmp_path, config=["datasets=PH2", "trainers=[nnunet,da_mambanet]", "seeds=0"])
+    assert [jobs.get(name, 0) for name in ("convert", "plan", "plans", "preprocess", "train")] == [0, 0, 0, 0, 1]
+    assert "-tr DAMambaTrainer_" in commands["train"][0] and jobs["predict"] == jobs["evaluate"] == 2
+
+
+@pytest.mark.skipif(find_spec("snakemake_executor_plugin_slurm") is None, reason="needs its plugin for SLURM")
+def test_the_profile_for_slurm(tmp_path):
+    profile = ["--workflow-profile", str(ACCURACY / "profiles" / "slurm")]
+    jobs, commands, text = dry_run(tmp_path, config=["datasets=PH2", "device=cuda", "seeds=0"], options=profile)
+    assert jobs["train"] == len(CONFIG["rows"]) and all("-device cuda" in command for command in commands["train"])
+    blocks = [block for block in text.split("\n\n") if re.search(r"^rule train:", block, re.MULTILINE)]
+    asked = [re.search(r"resources: .*", block)[0] for block in blocks]
+    assert len(asked) == jobs["train"]
+    own = [row.get("mem_mb", CONFIG["resources"]["train"]["mem_mb"]) for row in CONFIG["rows"].values()]
+    assert sorted(int(re.search(r"mem_mb=(\d+)", each)[1]) for each in asked) == sorted(own)
+    assert all(re.search(r"\bgpu=1\b", each) and "runtime=1440" in each for each in asked)
