@@ -84,7 +84,19 @@ def write_images_and_masks():
             Image.fromarray(array).save(Path(folder, f"{number}.png"))
 
 
+def write_exported():
+    import torch
+
+    from nnunet_mamba.export.onnx_file import write_onnx
+    from nnunet_mamba.export.torch_file import write_torch
+
+    network, images = torch.nn.Conv2d(3, 2, 1), torch.zeros(2, 3, 8, 8)
+    for write, file in ((write_onnx, "model.onnx"), (write_torch, "model.pt2")):
+        write(network, images, {"nnunet_mamba": "{}"}, Path(file))
+
+
 STAND_INS = {
+    "docs/export.md": write_exported,
     "docs/predict.md": write_demo,
     "docs/tour.md": write_predictions,
     "docs/your_images.md": write_images_and_masks,

@@ -39,7 +39,8 @@ def results(tmp_path_factory):
 
 
 def test_every_example_is_run():
-    assert {file.stem for file in FOLDER.glob("*.py")} == set(EXAMPLES)
+    needs_a_model = {"onnx_predict"}  # see tests/export
+    assert {file.stem for file in FOLDER.glob("*.py")} == set(EXAMPLES) | needs_a_model
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

@@ -25,10 +25,22 @@ MAY_IMPORT = {
     "planning": {"ops", "trainers"},
     "costs": {"blocks", "ops", "trainers"},
     "prediction": {"evaluation", "dataset_conversion", "trainers"},
+    "export": {"ops", "prediction"},
     "report": {"dataset_conversion", "costs", "evaluation"},
     "demo": {"evaluation", "dataset_conversion"},
     "ext": {"trainers"},
-    "cli": {"ops", "networks", "dataset_conversion", "demo", "planning", "prediction", "search", "report", "costs"},
+    "cli": {
+        "ops",
+        "networks",
+        "dataset_conversion",
+        "demo",
+        "planning",
+        "prediction",
+        "export",
+        "search",
+        "report",
+        "costs",
+    },
 }
 WITHOUT_NNUNET = ("ops", "blocks", "networks", "losses")
 

@@ -6,6 +6,7 @@ from torch.nn.functional import max_pool2d
 
 from nnunet_mamba.blocks.axial import AxialDepthwiseChain
 from nnunet_mamba.blocks.norm import InstanceNorm2d
+from nnunet_mamba.blocks.parts import parts
 from nnunet_mamba.blocks.ss2d import VSSBlock
 
 
@@ -27,7 +28,7 @@ class CrossScaleMamba(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         *quarters, passed = x.chunk(4, dim=1)
         reached = torch.cat([chain(part) for chain, part in zip(self.axial, quarters)])
-        scanned = self.vss(reached).chunk(3)
+        scanned = parts(self.vss(reached), 3)
         return self.norm(torch.cat([*scanned, passed], dim=1)).relu()
 
 

@@ -7,6 +7,7 @@ from torch.nn.functional import max_pool2d
 from nnunet_mamba.blocks.axial import AxialConv
 from nnunet_mamba.blocks.grouped import GroupedConv2d
 from nnunet_mamba.blocks.norm import InstanceNorm2d
+from nnunet_mamba.blocks.parts import parts
 from nnunet_mamba.blocks.priority_attention import PriorityChannelAttention, PrioritySpatialAttention
 from nnunet_mamba.blocks.ss2d import VSSBlock
 
@@ -63,8 +64,8 @@ class MultiAttentionMamba(nn.Module):
         quarters = x.chunk(4, dim=1)
         attended = torch.cat([self.channel_attention(self.spatial_attention(part)) for part in quarters[:2]])
         residual = self.residual_mamba(torch.cat(quarters[2:]))
-        mixed = [*self.vss(attended).chunk(2), *(conv(part) for conv, part in zip(self.axial, residual.chunk(2)))]
+        mixed = [*parts(self.vss(attended), 2), *(conv(part) for conv, part in zip(self.axial, parts(residual, 2)))]
         normed = self.instance_norm(torch.cat(mixed) + torch.cat(quarters)).relu()
-        merged = self.merge(self.norm(torch.cat(normed.chunk(4), dim=1)).relu())
+        merged = self.merge(self.norm(torch.cat(parts(normed, 4), dim=1)).relu())
         skip = merged + self.shortcut(x)
         return max_pool2d(skip, 2).relu(), skip

@@ -65,6 +65,10 @@ class SS2D(nn.Module):
         """The four walks of a map, (4, height * width) positions."""
         return cross_scan_orders(height, width, device)
 
+    def __prepare_scriptable__(self) -> nn.Module:
+        """Called by torch.jit.script, which knows no walks."""
+        raise RuntimeError("torch.jit.script does not take our scan: use `nnunet_mamba export --format torch`")
+
     def _scan(self, x: Tensor, orders: ScanOrders) -> Tensor:
         """(B, D, L) -> (B, D, L), in float32 or better."""
         dtype = torch.promote_types(x.dtype, torch.float32)

@@ -8,7 +8,7 @@ from importlib import import_module
 from nnunet_mamba import __version__
 from nnunet_mamba.exit_status import exit_status
 
-COMMANDS = ("convert", "demo", "doctor", "import-weights", "plan", "predict", "profile", "report", "search")
+COMMANDS = ("convert", "demo", "doctor", "export", "import-weights", "plan", "predict", "profile", "report", "search")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

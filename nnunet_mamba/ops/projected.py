@@ -7,9 +7,18 @@ from contextvars import ContextVar
 import torch
 from torch import Tensor
 
-from nnunet_mamba.ops import operator, transforms
+from nnunet_mamba.ops import exportable, operator, transforms
 from nnunet_mamba.ops.engines import ENGINES, REFERENCE, ProjectedInputs, engine_for
-from nnunet_mamba.ops.scan import check, check_map, check_orders, computed, directional_scan, exports
+from nnunet_mamba.ops.scan import (
+    check,
+    check_map,
+    check_orders,
+    computed,
+    directional_scan,
+    exports,
+    exports_loops,
+    without_autocast,
+)
 from nnunet_mamba.ops.scan_orders import ScanOrders
 
 _separate: ContextVar[bool] = ContextVar("separate", default=False)
@@ -59,7 +68,7 @@ def projected_scan(
     for name, x in (("D", D), ("delta_bias", delta_bias)):
         check(name, x, u, (directions, channels))
     check_orders(orders, directions, u)
-    with torch.autocast(device_type=u.device.type, enabled=False):
+    with without_autocast(u.device.type):
         tensors = u, x_proj_weight, dt_proj_weight, A, D, delta_bias
         u, x_proj_weight, dt_proj_weight, A, D, delta_bias = (computed(x, u.dtype) for x in tensors)
         dt_weight, B_weight, C_weight = x_proj_weight.split([rank, states, states], dim=1)
@@ -68,6 +77,8 @@ def projected_scan(
             weights = torch.bmm(dt_proj_weight, dt_weight), B_weight, C_weight
             inputs = ProjectedInputs(u, *weights, A, D, delta_bias, orders.positions, orders.steps)
             return operator.scan(inputs, True, name)[0]
+        if name != REFERENCE and exports_loops():
+            return exportable.projected_scan(u, dt_weight, dt_proj_weight, B_weight, C_weight, A, D, delta_bias, orders)
         # a projection each: slices of a joint one would have to be copied
         dt, B, C = (
             _project(x.flatten(0, 1), u).unflatten(1, (directions, -1)) for x in (dt_weight, B_weight, C_weight)

@@ -1,12 +1,13 @@
 """The front door of the scan: checks the arguments, picks the engine and keeps the scan in float32 or float64."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
 from torch.nn.functional import silu
 
-from nnunet_mamba.ops import operator, reference, torch_engine, transforms
+from nnunet_mamba.ops import exportable, operator, reference, torch_engine, transforms
 from nnunet_mamba.ops.engines import REFERENCE, ScanInputs, engine_for
 from nnunet_mamba.ops.plain import plain
 from nnunet_mamba.ops.scan_orders import ScanOrders, identity_order
@@ -126,6 +127,16 @@ def exports() -> bool:
     return _torch_is_exporting() or torch.onnx.is_in_onnx_export()
 
 
+def exports_loops() -> bool:
+    """Whether `torch.export` exports the network, and has loops. ONNX's exporter of old, which traces, has none."""
+    return _torch_is_exporting() and not torch.jit.is_tracing() and exportable.is_available()
+
+
+def without_autocast(device: str) -> AbstractContextManager:
+    """Float32 stays float32 in the block. torch.export writes autocast down even where it changes nothing."""
+    return torch.autocast(device_type=device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()
+
+
 def check_map(u: Tensor, wanted: str) -> None:
     if u.dim() != 3 or 0 in u.shape:
         raise ValueError(f"u: got shape {tuple(u.shape)}, wanted {wanted}, each above zero")
@@ -178,7 +189,7 @@ def _run(
     """The output and the last states, in the tensors' own type whatever autocast says."""
     u = tensors[0]
     name = engine_for(u.device.type, u.dtype, engine)
-    with torch.autocast(device_type=u.device.type, enabled=False):
+    with without_autocast(u.device.type):
         inputs = ScanInputs(*[*tensors, orders.positions, orders.steps])  # mypy counts a bare `*tensors` wrongly
         if name == REFERENCE:
             operator.log_choice(name, u.device.type)

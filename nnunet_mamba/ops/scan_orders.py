@@ -1,11 +1,25 @@
 """Ways to walk a map, as permutations of its positions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache, wraps
 
 import torch
 from torch import Tensor
 from torch._guards import detect_fake_mode
+
+_known: ContextVar[bool] = ContextVar("known", default=False)
+
+
+@contextmanager
+def known_walks() -> Iterator[None]:
+    """Inside, torch traces with the walks as constants, of networks that have run before on maps of these sizes."""
+    token = _known.set(True)
+    try:
+        yield
+    finally:
+        _known.reset(token)
 
 
 class ScanOrders:
@@ -46,13 +60,15 @@ def _built_once(build: Callable[..., Tensor]) -> Callable[..., ScanOrders]:
 
     @torch.inference_mode(False)
     def make(*arguments) -> ScanOrders:
+        if _known.get():
+            raise RuntimeError(f"got {build.__name__}{arguments}, wanted a network that has run on maps of this size")
         return ScanOrders(build(*arguments))
 
     keep = lru_cache(maxsize=64)(make)
 
     @wraps(build)
     def orders(*arguments) -> ScanOrders:
-        return make(*arguments) if _torch_traces() else keep(*arguments)
+        return make(*arguments) if _torch_traces() and not _known.get() else keep(*arguments)
 
     return orders
 

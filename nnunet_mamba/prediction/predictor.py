@@ -66,21 +66,21 @@ class Predictor:
             weights.append(saved["network_weights"])
             if len(weights) == 1:
                 self.trainer, configuration = saved["trainer_name"], saved["init_args"]["configuration"]
-                axes = saved.get("inference_allowed_mirroring_axes")
+                self.mirroring_axes = tuple(saved.get("inference_allowed_mirroring_axes") or ())
         plans_manager = PlansManager(self.plans)
-        self._configuration = plans_manager.get_configuration(configuration)
-        if self._configuration.previous_stage_name is not None:
+        self.configuration = plans_manager.get_configuration(configuration)
+        if self.configuration.previous_stage_name is not None:
             raise ValueError(
                 f"{model}: got the cascade's second stage, wanted a model that needs only the image: use "
                 "nnUNetv2_predict with -prev_stage_predictions"
             )
         channels = self.dataset.get("channel_names") or self.dataset["modality"]
         self.reader = ImageReader(plans_manager.image_reader_writer_class(), list(channels.values()))
-        self._preprocessor = self._configuration.preprocessor_class(verbose=False)
+        self._preprocessor = self.configuration.preprocessor_class(verbose=False)
         label_manager = plans_manager.get_label_manager(self.dataset)
         trainer = trainer_class(self.trainer)
-        arguments = plans_manager, self._configuration, len(channels), label_manager.num_segmentation_heads
-        self._networks = [build_network(trainer, arguments, state).to(self.device).eval() for state in weights]
+        arguments = plans_manager, self.configuration, len(channels), label_manager.num_segmentation_heads
+        self.networks = [build_network(trainer, arguments, state).to(self.device).eval() for state in weights]
         with redirect_stdout(io.StringIO()):  # it says that without CUDA it works on the CPU
             self._nnunet = nnUNetPredictor(
                 tile_step_size=step_size,
@@ -90,7 +90,13 @@ class Predictor:
                 allow_tqdm=progress and not self.reader.of_pictures,
             )
             self._nnunet.manual_initialization(
-                self._networks[0], plans_manager, self._configuration, None, self.dataset, self.trainer, axes or None
+                self.networks[0],
+                plans_manager,
+                self.configuration,
+                None,
+                self.dataset,
+                self.trainer,
+                self.mirroring_axes or None,
             )
         self._lock = Lock()
 
@@ -134,14 +140,14 @@ class Predictor:
         """The labels (Z, Y, X) of a case that `reader` read, and its probabilities (K, Z, Y, X) if wanted."""
         nnunet = self._nnunet
         data, _, properties = self._preprocessor.run_case_npy(
-            case.channels, None, dict(case.properties), nnunet.plans_manager, self._configuration, self.dataset
+            case.channels, None, dict(case.properties), nnunet.plans_manager, self.configuration, self.dataset
         )
         with self._lock:
             logits = self._logits(torch.from_numpy(data))
         result = convert_predicted_logits_to_segmentation_with_correct_shape(
             logits.numpy(),
             nnunet.plans_manager,
-            self._configuration,
+            self.configuration,
             nnunet.label_manager,
             properties,
             return_probabilities=probabilities,
@@ -153,11 +159,11 @@ class Predictor:
     def _logits(self, data: torch.Tensor) -> torch.Tensor:
         """The folds' mean, in the same order and precision as nnU-Net, which loads the weights again for each image."""
         total: Any = None
-        for network in self._networks:
+        for network in self.networks:
             self._nnunet.network = network
             logits = self._nnunet.predict_sliding_window_return_logits(data).cpu()
             total = logits if total is None else total.add_(logits)
-        return total.div_(len(self._networks)) if len(self._networks) > 1 else total
+        return total.div_(len(self.networks)) if len(self.networks) > 1 else total
 
 
 def _usable(device: str | torch.device) -> torch.device:
