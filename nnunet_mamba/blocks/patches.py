@@ -2,6 +2,8 @@
 
 from torch import Tensor, nn
 
+from nnunet_mamba.blocks.linear import Linear
+
 
 class PatchEmbedding(nn.Module):
     """A convolution over non-overlapping patches, then layer norm.
@@ -29,7 +31,7 @@ class PatchMerging(nn.Module):
     def __init__(self, dim: int):
         super().__init__()
         self.norm = nn.LayerNorm(4 * dim)
-        self.reduction = nn.Linear(4 * dim, 2 * dim, bias=False)
+        self.reduction = Linear(4 * dim, 2 * dim, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         rows = x.unflatten(2, (-1, 2)).unflatten(1, (-1, 2))  # (B, H / 2, 2, W / 2, 2, C)
@@ -46,7 +48,7 @@ class PatchExpanding(nn.Module):
     def __init__(self, dim: int, out_channels: int, scale: int):
         super().__init__()
         self.scale = scale
-        self.expand = nn.Linear(dim, scale * scale * out_channels, bias=False)
+        self.expand = Linear(dim, scale * scale * out_channels, bias=False)
         self.norm = nn.LayerNorm(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:

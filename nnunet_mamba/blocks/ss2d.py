@@ -4,10 +4,12 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear, silu
+from torch.nn.functional import silu
 
 from nnunet_mamba.blocks.grouped import GroupedConv2d
+from nnunet_mamba.blocks.linear import Linear
 from nnunet_mamba.ops import ScanOrders, cross_scan_orders, projected_scan
+from nnunet_mamba.ops.products import linear
 
 DIRECTIONS = 4
 
@@ -31,7 +33,7 @@ class SS2D(nn.Module):
         self.d_inner = expand * d_model
         self.d_state = d_state
         self.dt_rank = math.ceil(d_model / 16)
-        self.in_proj = nn.Linear(d_model, 2 * self.d_inner, bias=False)
+        self.in_proj = Linear(d_model, 2 * self.d_inner, bias=False)
         self.conv2d = GroupedConv2d(self.d_inner, self.d_inner, 3, groups=self.d_inner)
         self.x_proj_weight = nn.Parameter(torch.empty(DIRECTIONS, self.dt_rank + 2 * d_state, self.d_inner))
         self.dt_projs_weight = nn.Parameter(torch.empty(DIRECTIONS, self.d_inner, self.dt_rank))
@@ -39,7 +41,7 @@ class SS2D(nn.Module):
         self.A_logs = nn.Parameter(torch.empty(DIRECTIONS * self.d_inner, d_state))
         self.Ds = nn.Parameter(torch.ones(DIRECTIONS * self.d_inner))
         self.out_norm = nn.LayerNorm(self.d_inner)
-        self.out_proj = nn.Linear(self.d_inner, d_model, bias=False)
+        self.out_proj = Linear(self.d_inner, d_model, bias=False)
         self.reset_parameters()
 
     def reset_parameters(self, dt_min: float = 1e-3, dt_max: float = 1e-1) -> None:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
+from nnunet_mamba.blocks.linear import Linear
 from nnunet_mamba.blocks.norm import PooledBatchNorm2d
 from nnunet_mamba.blocks.ss2d import SS2D
 
@@ -29,11 +30,11 @@ class SweepMamba(nn.Module):
         height, width = size
         squeezed = dim // ratio
         self.norm_in = nn.LayerNorm(dim)
-        self.squeeze = nn.Linear(dim, squeezed)
+        self.squeeze = Linear(dim, squeezed)
         self.over_channels = SS2D(squeezed)
         self.over_height = SS2D(height)
         self.over_width = SS2D(width)
-        self.expand = nn.Linear(squeezed, dim)
+        self.expand = Linear(squeezed, dim)
         self.scale = nn.Parameter(torch.ones(1))
         self.norm = PooledBatchNorm2d(dim)
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from nnunet_mamba.ops import exportable, operator, transforms
 from nnunet_mamba.ops.engines import ENGINES, REFERENCE, ProjectedInputs, engine_for
+from nnunet_mamba.ops.products import project
 from nnunet_mamba.ops.scan import (
     check,
     check_map,
@@ -80,9 +81,7 @@ def projected_scan(
         if name != REFERENCE and exports_loops():
             return exportable.projected_scan(u, dt_weight, dt_proj_weight, B_weight, C_weight, A, D, delta_bias, orders)
         # a projection each: slices of a joint one would have to be copied
-        dt, B, C = (
-            _project(x.flatten(0, 1), u).unflatten(1, (directions, -1)) for x in (dt_weight, B_weight, C_weight)
-        )
+        dt, B, C = (project(x.flatten(0, 1), u).unflatten(1, (directions, -1)) for x in (dt_weight, B_weight, C_weight))
         # bmm, not einsum: einsum's memory layout would cost a copy here and another in the backward
         of_each_image = dt_proj_weight.expand(u.shape[0], -1, -1, -1).flatten(0, 1)
         delta = torch.bmm(of_each_image, dt.flatten(0, 1)).unflatten(0, (u.shape[0], directions))
@@ -93,8 +92,3 @@ def _is_fused(engine: str, channels: int) -> bool:
     if engine == REFERENCE or _separate.get() or exports() or transforms.active():
         return False
     return channels <= ENGINES[engine].projects
-
-
-def _project(weight: Tensor, u: Tensor) -> Tensor:
-    """(O, I), (B, I, L) -> (B, O, L). `weight @ u` would fold the batch into L, which copies the map."""
-    return torch.bmm(weight.expand(u.shape[0], -1, -1), u)
