@@ -77,6 +77,7 @@ def test_every_command_ends_in_one_line(name, capsys, monkeypatch):
     required |= {"report": ["-o", "out"], "profile": ["-tr", "nnUNetTrainer"]}
     required["import-weights"] = ["vmamba", "file", "-o", "out"]
     required["predict"] = ["-m", "model", "-i", "images", "-o", "out"]
+    required["export"] = ["-m", "model", "-o", "model.onnx"]
     monkeypatch.setattr(module, "run", raises_for_arguments(KeyboardInterrupt()))
     assert main([name, *required.get(name, [])]) == 130
     assert capsys.readouterr().err == f"nnunet_mamba {name}: interrupted\n"

@@ -47,6 +47,7 @@ def test_a_row_that_ends_its_process_does_not_end_the_others(watched):
     assert rows["hangs"]["error"].startswith("did not end in 6 s")
 
 
+@pytest.mark.exhaustive
 def test_what_a_hanging_row_started_ends_with_it(watched, tmp_path, monkeypatch):
     monkeypatch.setenv("ODD_PID", str(tmp_path / "pid"))
     watched(rows=["starts another", "last"], row_seconds=8)
@@ -64,6 +65,7 @@ def _is_alive(process: int) -> bool:
     return status.exists() and "State:\tZ" not in status.read_text()
 
 
+@pytest.mark.exhaustive
 def test_a_later_run_goes_on_with_the_rest(watched):
     rows = watched(seconds=8, rows=["good", "hangs", "last"])
     assert [row["status"] for row in rows.values()] == ["passed", "not reached", "not reached"]
@@ -131,6 +133,7 @@ def dry(tmp_path_factory):
     return folder, done
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("part", "figures"),
     [
@@ -147,6 +150,7 @@ def test_each_part_runs_dry(dry, part, figures):
     assert {key for row in rows for key in row.get("facts", {})} >= figures
 
 
+@pytest.mark.exhaustive
 def test_a_dry_run_writes_table_plot_and_traces(dry):
     folder, done = dry
     assert done.returncode == 0, done.stderr

@@ -65,7 +65,7 @@ def directly(network, folder, image, mirrored, step_size):
     ("trainer", "options", "mirrored", "step_size"),
     [
         ("SliceMambaTrainer", (), True, 0.5),
-        ("DermoMambaTrainer", ("--disable_tta",), False, 0.5),
+        pytest.param("DermoMambaTrainer", ("--disable_tta",), False, 0.5, marks=pytest.mark.exhaustive),
         ("DAMambaTrainer", ("--disable_tta", "-step_size", 1), False, 1),
     ],
     ids=lambda value: " ".join(map(str, value)) or "default" if isinstance(value, tuple) else None,

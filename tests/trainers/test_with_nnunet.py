@@ -146,7 +146,9 @@ def fold(environment, trainer="ShortDAMambaTrainer"):
     return Path(environment["nnUNet_results"]) / "Dataset007_Discs" / f"{trainer}__nnUNetPlans__2d" / "fold_0"
 
 
-@pytest.mark.parametrize("trainer", RATES)
+@pytest.mark.parametrize(
+    "trainer", ["ShortDAMambaTrainer", *(pytest.param(name, marks=pytest.mark.exhaustive) for name in list(RATES)[1:])]
+)
 def test_killed_training_goes_on_where_it_was(nnunet, trained, trainer):
     output = trained if trainer == "ShortDAMambaTrainer" else train_through_a_kill(nnunet, trainer)
     epochs = [line.split()[-1] for line in output.splitlines() if line.split()[-2:-1] == ["Epoch"]]
@@ -169,7 +171,7 @@ def test_final_validation_was_run(nnunet, trained):
     ("trainer", "network"),
     [
         ("ShortDAMambaTrainer", "DAMambaNet"),
-        ("SupervisedDermoMambaTrainer", "DermoMamba"),
+        pytest.param("SupervisedDermoMambaTrainer", "DermoMamba", marks=pytest.mark.exhaustive),
     ],
 )
 def test_prediction_equals_the_network_called_directly(nnunet, trained, tmp_path, trainer, network):
@@ -237,7 +239,12 @@ def test_three_outputs_of_full_size_are_supervised(nnunet):
             "3d_fullres",
             "got the configuration '3d_fullres' with patches of 3 axes, wanted 2",
         ),
-        ("plans['configurations']['2d']['patch_size'] = [15, 56]", "2d", "got patch_size [15, 56]"),
+        pytest.param(
+            "plans['configurations']['2d']['patch_size'] = [15, 56]",
+            "2d",
+            "got patch_size [15, 56]",
+            marks=pytest.mark.exhaustive,
+        ),
     ],
     ids=["3d", "small patch"],
 )
