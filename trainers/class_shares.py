@@ -26,7 +26,7 @@ class ClassShares(nnUNetTrainer):
 
     def initialize(self) -> None:
         super().initialize()
-        self._is_new = self.starts_with_class_shares
+        self._is_new = True
 
     def load_checkpoint(self, *args, **kwargs) -> None:
         super().load_checkpoint(*args, **kwargs)
@@ -35,7 +35,8 @@ class ClassShares(nnUNetTrainer):
     def train_step(self, batch: dict) -> dict:
         if self._is_new:
             self._is_new = False
-            self._start_with(batch["target"])
+            if self.starts_with_class_shares:
+                self._start_with(batch["target"])
         return super().train_step(batch)
 
     @torch.no_grad()
