@@ -1,8 +1,6 @@
 """Axial convolutions: a depthwise column and row of weights instead of a square kernel."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from contextlib import AbstractContextManager
 from typing import cast
 
 import torch
@@ -11,18 +9,14 @@ from torch.nn.functional import pad
 
 from nnunet_mamba.blocks.grouped import GroupedConv2d, type_of_convolution
 from nnunet_mamba.ops.depthwise import conv2d
+from nnunet_mamba.ops.switch import Switch
 
-_separate: ContextVar[bool] = ContextVar("separate", default=False)
+_separate = Switch("separate")
 
 
-@contextmanager
-def separate_axes() -> Iterator[None]:
+def separate_axes() -> AbstractContextManager[None]:
     """Inside, AxialConv calls its two convolutions: one kernel in their place has zeros that are no arithmetic."""
-    token = _separate.set(True)
-    try:
-        yield
-    finally:
-        _separate.reset(token)
+    return _separate.on()
 
 
 class AxialConv(nn.Module):
@@ -42,7 +36,7 @@ class AxialConv(nn.Module):
         self.horizontal = GroupedConv2d(dim, dim, (1, kernel_size), groups=dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        if _separate.get():
+        if _separate:
             return x + self.vertical(x) + self.horizontal(x)
         reach, one = self.reach, self.vertical.weight.new_ones(1, 1, 1, 1)
         kernel = pad(self.vertical.weight, (reach, reach)) + pad(self.horizontal.weight, (0, 0, reach, reach))

@@ -7,9 +7,8 @@ chunk to chunk; and adds what the carried states contribute. Nothing of the size
 """
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
@@ -19,25 +18,21 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from nnunet_mamba.ops.scan_orders import ScanOrders
+from nnunet_mamba.ops.switch import Switch
 
 FEW_CHANNELS = 31  # with more, single steps are as fast as chunks
 STATES_PER_STEP = 2**17  # of all chunks together: 512 KiB, about what a core's cache holds
 TINY = 1e-30
 DOMAIN, NAME = "nnunet_mamba", "ProjectedScan"  # of the node that stands for a scan inside `named_scans`
-_named: ContextVar[bool] = ContextVar("named", default=False)
+_named = Switch("named")
 
 
-@contextmanager
-def named_scans() -> Iterator[None]:
+def named_scans() -> AbstractContextManager[None]:
     """Inside, each `projected_scan` is one node that only ONNX's exporter knows: the loops are put in afterwards.
 
     A node takes milliseconds to export, its loops take seconds. Scans of the same sizes are one function of ONNX.
     """
-    token = _named.set(True)
-    try:
-        yield
-    finally:
-        _named.reset(token)
+    return _named.on()
 
 
 def projected_scan(
@@ -59,7 +54,7 @@ def projected_scan(
     Returns:
         (B, C, L).
     """
-    if _named.get():
+    if _named:
         tensors = u, delta_weight, dt_proj_weight, B_weight, C_weight, A, D, delta_bias, orders.positions
         return torch.onnx.ops.symbolic(f"{DOMAIN}::{NAME}", tensors, dtype=u.dtype, shape=u.shape, version=1)
     scan = _in_chunks if u.shape[1] <= FEW_CHANNELS else _in_steps

@@ -1,8 +1,6 @@
 """The scan of a map with parameters that the map selects: delta, B and C are products of weights with u."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor
@@ -21,18 +19,14 @@ from nnunet_mamba.ops.scan import (
     without_autocast,
 )
 from nnunet_mamba.ops.scan_orders import ScanOrders
+from nnunet_mamba.ops.switch import Switch
 
-_separate: ContextVar[bool] = ContextVar("separate", default=False)
+_separate = Switch("separate")
 
 
-@contextmanager
-def separate_projections() -> Iterator[None]:
+def separate_projections() -> AbstractContextManager[None]:
     """Inside, every projection is an operator of torch, as on a GPU. For counting arithmetic and memory."""
-    token = _separate.set(True)
-    try:
-        yield
-    finally:
-        _separate.reset(token)
+    return _separate.on()
 
 
 def projected_scan(
@@ -89,6 +83,6 @@ def projected_scan(
 
 
 def _is_fused(engine: str, channels: int) -> bool:
-    if engine == REFERENCE or _separate.get() or exports() or transforms.active():
+    if engine == REFERENCE or _separate or exports() or transforms.active():
         return False
     return channels <= ENGINES[engine].projects

@@ -1,25 +1,21 @@
 """Ways to walk a map, as permutations of its positions."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import lru_cache, wraps
 
 import torch
 from torch import Tensor
 from torch._guards import detect_fake_mode
 
-_known: ContextVar[bool] = ContextVar("known", default=False)
+from nnunet_mamba.ops.switch import Switch
+
+_known = Switch("known")
 
 
-@contextmanager
-def known_walks() -> Iterator[None]:
+def known_walks() -> AbstractContextManager[None]:
     """Inside, torch traces with the walks as constants, of networks that have run before on maps of these sizes."""
-    token = _known.set(True)
-    try:
-        yield
-    finally:
-        _known.reset(token)
+    return _known.on()
 
 
 class ScanOrders:
@@ -60,7 +56,7 @@ def _built_once(build: Callable[..., Tensor]) -> Callable[..., ScanOrders]:
 
     @torch.inference_mode(False)
     def make(*arguments) -> ScanOrders:
-        if _known.get():
+        if _known:
             raise RuntimeError(f"got {build.__name__}{arguments}, wanted a network that has run on maps of this size")
         return ScanOrders(build(*arguments))
 
@@ -68,7 +64,7 @@ def _built_once(build: Callable[..., Tensor]) -> Callable[..., ScanOrders]:
 
     @wraps(build)
     def orders(*arguments) -> ScanOrders:
-        return make(*arguments) if _torch_traces() and not _known.get() else keep(*arguments)
+        return make(*arguments) if _torch_traces() and not _known else keep(*arguments)
 
     return orders
 
