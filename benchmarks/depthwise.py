@@ -1,7 +1,7 @@
 """Depthwise convolutions beside torch's own, in turn, at the sizes of our networks; and AxialConv beside its two.
 
     python benchmarks/depthwise.py
-    ONEDNN_MAX_CPU_ISA=AVX2 NUMBA_CPU_NAME=haswell python benchmarks/depthwise.py --threads 1
+    ONEDNN_MAX_CPU_ISA=AVX2 NUMBA_CPU_NAME=haswell NUMBA_CPU_FEATURES=+avx2,+fma,-avx512f python benchmarks/depthwise.py
 
 Milliseconds of the forward pass and of the gradients of the map and of the weights, on channels-last maps. The second
 line shows a machine without AVX-512. Prints a table.
