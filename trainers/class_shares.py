@@ -42,6 +42,8 @@ class ClassShares(nnUNetTrainer):
     @torch.no_grad()
     def _start_with(self, target: Tensor | list[Tensor]) -> None:
         shares = self._shares(target[0] if isinstance(target, list) else target)
+        percent = ", ".join(f"{share:.2%}" for share in shares.tolist())
+        self.print_to_log_file(f"The first guess in each pixel, from the first batch: {percent} for the classes or regions")
         bias = torch.logit(shares) if self.label_manager.has_regions else torch.log(shares)
         for name, module in self.network.named_modules():
             if "seg_layers" in name.split(".") and isinstance(getattr(module, "bias", None), Tensor):
@@ -62,8 +64,7 @@ class ClassShares(nnUNetTrainer):
         else:
             maps = target == torch.arange(heads, device=self.device).view(-1, 1, 1)
             counts = target != (-1 if manager.ignore_label is None else manager.ignore_label)
-        totals = torch.cat([(maps & counts).sum((0, 2, 3)), counts.sum().view(1)]).double()
+        totals = torch.cat([(maps & counts).sum((0, 2, 3)), counts.sum().view(1)])
         if self.is_ddp:
             distributed.all_reduce(totals)
-        shares = totals[:-1] / totals[-1].clamp(min=1)
-        return shares.clamp(SMALLEST, 1 - SMALLEST).float()
+        return (totals[:-1] / totals[-1].clamp(min=1)).clamp(SMALLEST, 1 - SMALLEST)

@@ -38,12 +38,12 @@ class AxialConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if _separate:
             return x + self.vertical(x) + self.horizontal(x)
-        reach, one = self.reach, self.vertical.weight.new_ones(1, 1, 1, 1)
+        reach = self.reach
         kernel = pad(self.vertical.weight, (reach, reach)) + pad(self.horizontal.weight, (0, 0, reach, reach))
         bias = cast(Tensor, self.vertical.bias) + cast(Tensor, self.horizontal.bias)
         in_half_precision = type_of_convolution(x).itemsize < torch.float32.itemsize
         if not in_half_precision:  # there, beside a one, weights would lose digits
-            kernel = kernel + pad(one, (reach,) * 4)
+            kernel = kernel + pad(kernel.new_ones(1, 1, 1, 1), (reach,) * 4)
         y = conv2d(x, kernel, bias, (reach, reach), groups=len(kernel))
         return x + y if in_half_precision else y
 
