@@ -43,7 +43,9 @@ class ClassShares(nnUNetTrainer):
     def _start_with(self, target: Tensor | list[Tensor]) -> None:
         shares = self._shares(target[0] if isinstance(target, list) else target)
         percent = ", ".join(f"{share:.2%}" for share in shares.tolist())
-        self.print_to_log_file(f"The first guess in each pixel, from the first batch: {percent} for the classes or regions")
+        self.print_to_log_file(
+            f"The first guess in each pixel, from the first batch: {percent} for the classes or regions"
+        )
         bias = torch.logit(shares) if self.label_manager.has_regions else torch.log(shares)
         for name, module in self.network.named_modules():
             if "seg_layers" in name.split(".") and isinstance(getattr(module, "bias", None), Tensor):

@@ -15,7 +15,7 @@ from torch import Tensor
 from nnunet_mamba.ops import transforms
 from nnunet_mamba.ops._cpu_scratch import LANES, row_layout
 from nnunet_mamba.ops.engines import VARIABLE
-from nnunet_mamba.ops.scan import exports
+from nnunet_mamba.ops.scan import traced
 
 ROWS = 16  # most rows of an image in a unit of work, see ops/_cpu_depthwise.py
 
@@ -44,7 +44,7 @@ def conv2d(
 
 
 def _is_ours(x: Tensor, weight: Tensor, groups: int) -> bool:
-    if torch.compiler.is_compiling() or not _is_plain(x, weight):
+    if traced() or not _is_plain(x, weight):
         return False
     if x.device.type != "cpu" or x.dtype != torch.float32 or weight.dtype != torch.float32 or x.dim() != 4:
         return False
@@ -64,7 +64,7 @@ def _is_plain(*tensors: Tensor) -> bool:
     """Whether nothing but autograd follows what is done with them."""
     if any(type(x) not in (Tensor, torch.nn.Parameter) for x in tensors) or torch.is_autocast_enabled("cpu"):
         return False
-    if exports() or torch.jit.is_tracing() or transforms.active() or torch._C._len_torch_dispatch_stack():
+    if transforms.active() or torch._C._len_torch_dispatch_stack():
         return False
     return (os.environ.get(VARIABLE) or "cpu") == "cpu"
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from nnunet_mamba.ops.scan import exports
+from nnunet_mamba.ops.scan import traced
 
 SMALLEST = 2**22  # multiply-adds; below, calling a convolution takes longer than the product
 
@@ -42,9 +42,7 @@ def project(weight: Tensor, x: Tensor) -> Tensor:
 
 
 def _is_faster_as_convolution(x: Tensor, weight: Tensor) -> bool:
-    if x.device.type != "cpu" or x.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
-        return False
-    if torch.compiler.is_compiling() or exports() or torch.jit.is_tracing():
+    if traced() or x.device.type != "cpu" or x.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
         return False
     # with one thread, torch does not give 1x1 convolutions to oneDNN
     return torch.get_num_threads() > 1 and x.numel() * weight.shape[0] >= SMALLEST

@@ -127,6 +127,11 @@ def exports() -> bool:
     return _torch_is_exporting() or torch.onnx.is_in_onnx_export()
 
 
+def traced() -> bool:
+    """Whether torch compiles, traces or exports the network: such a graph keeps torch's own operators."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing() or exports()
+
+
 def exports_loops() -> bool:
     """Whether `torch.export` exports the network, and has loops. ONNX's exporter of old, which traces, has none."""
     return _torch_is_exporting() and not torch.jit.is_tracing() and exportable.is_available()
