@@ -177,6 +177,8 @@ def projected_backward(
     scratch.visited[:] = 0
     scratch.decays[:] = 0
     scratch.kept[:] = 0
+    scratch.dB_near[:] = 0  # whose columns of no state are multiplied by weights of zero
+    scratch.dC_near[:] = 0
     zero, to_natural = splat(0.0), splat(1 / LOG2_E)
     for k in range(item.first_direction, item.last_direction):
         weights = step_rows[k * LANES * LANES :], B_rows[k * LANES * width :], C_rows[k * LANES * width :]
