@@ -5,6 +5,7 @@ CPUs do not have: layers that depend on the whole batch or on chance are in eval
 """
 
 import os
+import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,19 @@ def _enter(rank: int, function: str, folder: str, arguments: tuple) -> None:
     result = getattr(import_module(module), name)(rank, start, *arguments)
     if rank == 0:
         torch.save(result, os.path.join(folder, "result.pt"))
+    leave()
+
+
+def leave() -> None:
+    """End this process of a distributed training without Python's own end.
+
+    Gloo's threads may still be freeing tensors then, for which they need the interpreter: without it, they abort the
+    process (pytorch#179291).
+    """
     distributed.destroy_process_group()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def trainer_steps(rank: int, start, cases: list[dict]) -> list[dict]:

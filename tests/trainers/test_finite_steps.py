@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from helpers import tiny_nnunet
+from helpers import tiny_nnunet, two_processes
 from helpers.trainer_steps import TRAINERS
 from nnunet_mamba import trainers
 from nnunet_mamba.losses import ASFMLoss, GuideFusionLoss
@@ -190,7 +190,7 @@ def one_of_two(rank, environment, folder):
         "losses": [float(loss) for loss in trainer.logger.get_value("train_losses", step=None)],
     }
     torch.save(result, f"{folder}/{rank}.pt")
-    torch.distributed.destroy_process_group()
+    two_processes.leave()
 
 
 @pytest.mark.parametrize(
