@@ -14,7 +14,7 @@ def stale_memory(monkeypatch):
 
     def stale(threads: int, size: int) -> np.ndarray:
         memory = reserve(threads, size)
-        memory[:] = np.nan
+        memory[:threads, :size] = np.nan
         return memory
 
     monkeypatch.setattr(cpu, "_memory", stale)

@@ -4,13 +4,14 @@ import inspect
 import os
 import subprocess
 import sys
+import time
 import types
 
 import pytest
 import torch
 
 from helpers.scan_definition import definition
-from nnunet_mamba.ops import ScanOrders, contest, engines, reference, scan, torch_engine
+from nnunet_mamba.ops import ScanOrders, contest, cpu, engines, reference, scan, torch_engine
 from nnunet_mamba.ops.engines import ScanInputs
 
 KERNELS = ("_add_up", "_carry", "_outputs", "_add_up_adjoints", "_gradients")
@@ -198,9 +199,14 @@ def test_an_engine_that_is_wrong_here_is_left_out(wrong_engine, caplog, spoil, m
 
 
 def test_the_contest_is_won_by_the_faster_engine(monkeypatch):
+    def slow_forward(*arguments, **options):
+        time.sleep(0.3)
+        return cpu.scan_forward(*arguments, **options)
+
+    slow = types.SimpleNamespace(scan_forward=slow_forward, scan_backward=cpu.scan_backward)
+    monkeypatch.setattr(contest, "load_engine", {"slow": slow, "fast": cpu}.__getitem__)
     monkeypatch.setattr(contest, "TYPICAL", (1, 1, 16, 16, 256))
-    contest.faster.cache_clear()
-    assert contest.faster("torch", "cpu", "cpu") == "cpu"
+    assert contest.faster("slow", "fast", "cpu") == contest.faster("fast", "slow", "cpu") == "fast"
 
 
 @pytest.mark.parametrize("name", engines.ENGINES)

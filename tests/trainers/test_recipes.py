@@ -1,9 +1,10 @@
 """nnU-Net's conventions for trainers: any number of epochs by name, every hyper-parameter an attribute; 3-D refused."""
 
 import pytest
+import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
-from helpers.trainer_steps import TRAINERS, make_trainer
+from helpers.trainer_steps import TRAINERS, make_batch, make_trainer
 from nnunet_mamba import catalogue, trainers
 
 ATTRIBUTES = {
@@ -84,6 +85,34 @@ def test_nnunets_loss_is_as_nnunet_builds_it(scenarios, tmp_path, name, is_ddp, 
     assert settings(ours) == settings(theirs)
 
 
+def test_three_outputs_of_full_size_are_supervised(folder, tmp_path):
+    trainer = make_trainer("DAMambaTrainer", folder, tmp_path)
+    trainer.initialize()
+    batch = make_batch(trainer, 2)
+    outputs = trainer.network(batch["data"])
+    assert len(outputs) == 3 and {output.shape[2:] for output in outputs} == {(32, 32)}
+    assert trainer._get_deep_supervision_scales() == [[1.0, 1.0]] * 3
+    single = [trainer.loss.loss(output, target) for output, target in zip(outputs, batch["target"], strict=True)]
+    torch.testing.assert_close(trainer.loss(outputs, batch["target"]), sum(single))
+
+
+@pytest.mark.parametrize("name", [entry.trainer for entry in catalogue.entries() if entry.loss_class])
+def test_our_losses_train_nnunets_own_network(folder, tmp_path, name):
+    """At every scale but the coarsest, with nnU-Net's weights."""
+    trainer = make_trainer(name, folder, tmp_path)
+    trainer.initialize()
+    batch = make_batch(trainer, 2)
+    outputs, weights = trainer.network(batch["data"]), trainer.loss.weight_factors
+    single = [trainer.loss.loss(output, target) for output, target in zip(outputs, batch["target"], strict=True)]
+    assert type(trainer.loss.loss).__name__ == f"{name.removeprefix('nnUNetTrainer')}Loss"
+    assert sum(weights) == pytest.approx(1) and weights[-1] == 0
+    wanted = sum(weight * loss for weight, loss in zip(weights, single, strict=True))
+    torch.testing.assert_close(trainer.loss(outputs, batch["target"]), wanted)
+    trainer.on_train_epoch_start()
+    trainer.train_step(batch)
+    assert not getattr(trainer.loss.loss, "_prepared", None)
+
+
 def settings(module):
     """The plain attributes and types of a module and of its parts."""
     plain = {key: value for key, value in vars(module).items() if not key.startswith("_")}
@@ -125,6 +154,12 @@ def test_3d_is_refused_before_any_work(folder, tmp_path, name):
     message = rf"{name}: got .* patches of 3 axes, wanted 2: .* nnUNetv2_train DATASET 2d FOLD -tr {name}"
     with pytest.raises(ValueError, match=message):
         make_trainer(name, folder, tmp_path / "results", patch_size=[16, 32, 32])
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_small_patch_is_refused_before_any_work(folder, tmp_path):
+    with pytest.raises(ValueError, match=r"DAMambaTrainer: got patch_size \[15, 56\]"):
+        make_trainer("DAMambaTrainer", folder, tmp_path / "results", patch_size=[15, 56])
     assert not (tmp_path / "results").exists()
 
 

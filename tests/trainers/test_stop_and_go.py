@@ -64,6 +64,30 @@ def test_loading_does_not_change_the_next_training_step(scenarios, tmp_path, nam
         assert rates[0] == pytest.approx(trainer.initial_lr / 2)
 
 
+def test_a_long_epoch_is_saved_and_reported_on_its_way(scenarios, tmp_path, capsys):
+    """From such a checkpoint the weights and the epoch go on."""
+    folder = scenarios.preprocessed / scenarios.planned("labels")
+
+    def make():
+        trainer = make_trainer("DAMambaTrainer", folder, tmp_path)
+        trainer.initialize()
+        return trainer
+
+    trainer, other = make(), make()
+    trainer.current_epoch = 2
+    trainer.logger.local_logger.my_fantastic_logging |= {"lrs": [1e-3, 1e-3], "mean_fg_dice": [0.5, 0.5]}
+    trainer.on_train_epoch_start()
+    trainer.seconds_between_checkpoints = trainer.seconds_between_progress = -1
+    trainer.num_iterations_per_epoch = 10
+    trainer.train_step(make_batch(trainer, 2))
+    other.load_checkpoint(f"{trainer.output_folder}/checkpoint_latest.pth")
+    assert_same(other.network.state_dict(), trainer.network.state_dict())
+    assert trainer.current_epoch == other.current_epoch == 2
+    assert other.logger.get_value("lrs", step=None) == [1e-3, 1e-3]
+    said = capsys.readouterr().out
+    assert "iteration 1 of 10, loss " in said and " left in this epoch" in said
+
+
 @pytest.mark.parametrize("name", TRAINERS)
 def test_pretrained_weights_transfer_to_other_classes(scenarios, tmp_path, name):
     """nnUNetv2_train -pretrained_weights takes all but the heads, here of three classes for two regions."""
