@@ -3,6 +3,7 @@
     python benchmarks/classes.py                                the whole table: hours on two cores
     python benchmarks/classes.py --only 2-small --seeds 0       one row, one seed
     python benchmarks/classes.py --steps 600 --set '{"starts_with_class_shares": false}' --results even.json
+    python benchmarks/classes.py --steps 600 --trainers SliceMambaTrainer --published --results published.json
 
 Each scene is a stream of generated images: noise with one disc per class, each class in its own colour. A trainer is
 made as nnU-Net makes it, with its own loss, optimiser and schedule, and takes as many training steps on the same images
@@ -35,6 +36,7 @@ STEPS = 200
 TEST_IMAGES = 48
 NOISE = 0.1
 LOST, LEARNED = 0.1, 0.5
+SMALL_SLICEMAMBA = {"dims": [32, 64, 128, 256], "depths": [1, 1, 2, 1], "depths_decoder": [1, 1, 1, 1]}
 THREADS = {"OMP_NUM_THREADS": "1", "MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "100000000000"}
 
 
@@ -116,8 +118,8 @@ def maps(scene: Scene, labels):
     return ((labels >= classes) if scene.regions else (labels == classes)) & counted, counted
 
 
-def make_trainer(name: str, scene: Scene, folder: Path, steps: int = STEPS):
-    """The trainer as nnUNetv2_train makes it, initialized; its files go to `folder`."""
+def make_trainer(name: str, scene: Scene, folder: Path, steps: int = STEPS, published: bool = False):
+    """The trainer as nnUNetv2_train makes it, initialized; its files go to `folder`. See `plans` for `published`."""
     import torch
     from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 
@@ -132,14 +134,14 @@ def make_trainer(name: str, scene: Scene, folder: Path, steps: int = STEPS):
     data.mkdir(parents=True)
     (data / "none.b2nd").touch()  # tells nnU-Net the format of cases that are never read
     trainer_class = recursive_find_trainer_class_by_name(name)
-    trainer = trainer_class(plans(scene), "2d", "all", dataset, torch.device("cpu"))
+    trainer = trainer_class(plans(scene, published), "2d", "all", dataset, torch.device("cpu"))
     trainer.num_epochs, trainer.num_iterations_per_epoch = EPOCHS, steps // EPOCHS
     trainer.initialize()
     return trainer
 
 
-def plans(scene: Scene) -> dict:
-    """nnU-Net's plans for these images, with a U-Net of half the usual width, and a small SliceMamba."""
+def plans(scene: Scene, published: bool = False) -> dict:
+    """nnU-Net's plans for these images: a U-Net of half the usual width and, unless `published`, a small SliceMamba."""
     stages = 5
     unet = {
         "n_stages": stages,
@@ -171,9 +173,10 @@ def plans(scene: Scene) -> dict:
             "arch_kwargs": unet,
             "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
         },
-        "slicemamba": {"dims": [32, 64, 128, 256], "depths": [1, 1, 2, 1], "depths_decoder": [1, 1, 1, 1]},
         "batch_dice": scene.batch_dice,
     }
+    if not published:
+        configuration["slicemamba"] = SMALL_SLICEMAMBA
     return {
         "dataset_name": "Dataset001_Classes",
         "plans_name": "nnUNetPlans",
@@ -189,7 +192,7 @@ def plans(scene: Scene) -> dict:
 
 
 def dice_after_training(
-    name: str, scene: Scene, seed: int, steps: int = STEPS, settings: dict | None = None
+    name: str, scene: Scene, seed: int, steps: int = STEPS, settings: dict | None = None, published: bool = False
 ) -> list[float]:
     """Train and test; Dice per class on the test images. `settings` are attributes set on the trainer first."""
     import numpy as np
@@ -201,7 +204,7 @@ def dice_after_training(
     generator = np.random.default_rng(seed)
     with tempfile.TemporaryDirectory() as home:
         os.environ |= {name: str(Path(home, name)) for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")}
-        trainer = make_trainer(name, scene, Path(home), steps)
+        trainer = make_trainer(name, scene, Path(home), steps, published)
         if settings:
             for attribute, value in settings.items():
                 setattr(trainer, attribute, value)
@@ -297,6 +300,7 @@ def main() -> None:
     parser.add_argument(
         "--set", type=json.loads, default={}, help='attributes of the trainers, {"asfm_index": "product"}'
     )
+    parser.add_argument("--published", action="store_true", help="SliceMamba of the published size: seven times slower")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--again", action="store_true", help="forget the results of earlier runs")
@@ -312,7 +316,9 @@ def main() -> None:
     ]
     with ProcessPoolExecutor(args.processes, get_context("spawn"), max_tasks_per_child=1) as pool:
         futures = {
-            pool.submit(_quiet, row["trainer"], SCENES[row["scene"]], row["seed"], row["steps"], args.set): row
+            pool.submit(
+                _quiet, row["trainer"], SCENES[row["scene"]], row["seed"], row["steps"], args.set, args.published
+            ): row
             for row in wanted
             if key(row) not in done
         }

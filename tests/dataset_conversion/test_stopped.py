@@ -112,17 +112,31 @@ def files_below(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
 
 
+ENDS = {
+    "ctrl_c": (signal.SIGINT, True, 130, "interrupted; nothing was written"),  # in a terminal
+    "kill": (signal.SIGTERM, False, 143, "stopped by SIGTERM; nothing was written"),
+    "kill_all": (signal.SIGTERM, True, 143, "stopped by SIGTERM; nothing was written"),  # a scheduler
+}
+
+
 @pytest.mark.parametrize(
-    ("number", "to_all", "status", "said"),
+    ("phase", "end"),
     [
-        (signal.SIGINT, True, 130, "interrupted; nothing was written"),  # Ctrl-C in a terminal
-        (signal.SIGTERM, False, 143, "stopped by SIGTERM; nothing was written"),  # kill
-        (signal.SIGTERM, True, 143, "stopped by SIGTERM; nothing was written"),  # a scheduler
+        ("verifying", "ctrl_c"),
+        ("writing", "kill"),
+        *(
+            pytest.param(phase, end, marks=pytest.mark.exhaustive)
+            for phase, end in [
+                ("verifying", "kill"),
+                ("verifying", "kill_all"),
+                ("writing", "ctrl_c"),
+                ("writing", "kill_all"),
+            ]
+        ),
     ],
-    ids=["ctrl_c", "kill", "kill_all"],
 )
-@pytest.mark.parametrize("phase", ["verifying", "writing"])
-def test_one_line_and_nothing_is_left(start, nnunet, tmp_path, number, to_all, status, said, phase):
+def test_one_line_and_nothing_is_left(start, nnunet, tmp_path, phase, end):
+    number, to_all, status, said = ENDS[end]
     process = start()
     if phase == "verifying":  # the workers are still importing
         wait_until(lambda: "verifying" in (tmp_path / "stderr").read_text(), process)

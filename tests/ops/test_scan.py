@@ -1,5 +1,6 @@
 """Every engine against the float64 reference: outputs, all gradients, extremes, and the front door's errors."""
 
+import itertools
 import math
 import pickle
 from copy import deepcopy
@@ -43,7 +44,13 @@ def engines_with(cases, of_the_interpreter):
 
 
 ENGINES = [if_it_runs(name) for name in DEVICES]
-FAST_ENGINES = [if_it_runs(name) for name in DEVICES if name not in (*INTERPRETED, "mamba_ssm")]
+SAMPLED_ENGINES = [  # the interpreter only in exhaustive runs
+    pytest.param(*param.values, marks=[*param.marks, pytest.mark.exhaustive])
+    if param.values[0] in INTERPRETED
+    else param
+    for param in ENGINES
+]
+FAST_ENGINES = [name for name in DEVICES if name not in (*INTERPRETED, "mamba_ssm")]
 
 # B, D, L, N, groups (0: B and C shared, given as (B, N, L))
 LONG_SHAPES = [(1, 1, 4096, 1, 0), (2, 24, 4096, 8, 3), (1, 768, 500, 16, 0), (1, 8, 49152, 16, 0)]
@@ -139,8 +146,15 @@ def long_scan(shape):
     return tensors, y.detach(), cotangent, dict(zip(wanted, grads, strict=True))
 
 
-@pytest.mark.parametrize("engine", FAST_ENGINES)
-@pytest.mark.parametrize("shape", LONG_SHAPES, ids=str)
+@pytest.mark.parametrize(
+    ("shape", "engine"),
+    [
+        *itertools.product(LONG_SHAPES[:-1], FAST_ENGINES),
+        (LONG_SHAPES[-1], "cpu"),
+        *(pytest.param(LONG_SHAPES[-1], name, marks=pytest.mark.exhaustive) for name in FAST_ENGINES if name != "cpu"),
+    ],
+    ids=str,
+)
 def test_long_sequences_equal_the_definition(shape, engine):
     tensors, wanted, cotangent, wanted_grads = long_scan(shape)
     ours = leaves(tensors, torch.float32, engine)
@@ -216,13 +230,13 @@ def test_extremes_are_finite_and_right(engine, extreme):
         assert relative_error(leaf.grad, wanted[name].grad) <= 1e-3, name
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", SAMPLED_ENGINES)
 def test_zero_input_gives_zero(engine):
     tensors = leaves(inputs(1, 4, 70, 8, 0) | {"u": torch.zeros(1, 4, 70)}, torch.float32, engine)
     assert not selective_scan(**tensors, delta_softplus=True, engine=engine).any()
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", SAMPLED_ENGINES)
 def test_inputs_need_not_be_contiguous(engine):
     tensors = leaves(inputs(2, 6, 50, 8, 0), torch.float32, engine)
     strided = {name: x.transpose(0, -1).contiguous().transpose(0, -1) for name, x in tensors.items()}
@@ -255,7 +269,7 @@ def test_twice_the_same_bits(engine):
         assert torch.equal(first, second)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", SAMPLED_ENGINES)
 def test_a_compiled_scan_is_the_same(engine):
     """Output and gradients, by inductor on a GPU."""
     tensors = leaves(inputs(1, 4, 20, 3, 2), torch.float32, engine)
@@ -299,7 +313,7 @@ def test_torch_compile_does_not_look_into_an_engine(engine):
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1  # the addition
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", SAMPLED_ENGINES)
 def test_without_gradients_nothing_is_kept_and_the_result_is_the_same(engine):
     tensors = leaves(inputs(2, 4, 70, 5, 2), torch.float32, engine)
     arguments = tensors | {"delta_softplus": True, "engine": engine, "return_last_state": True}

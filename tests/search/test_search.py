@@ -18,14 +18,17 @@ from nnunet_mamba.search.study import finished, open_storage
 
 SCRIPTS = Path(sys.executable).parent
 SHORT = """
+import numpy, torch
 from nnunet_mamba.trainers.slice_mamba_supernet_trainer import SliceMambaSupernetTrainer
 from nnunet_mamba.trainers.slice_mamba_trainer import SliceMambaTrainer
 
 class Short:
     def __init__(self, plans, configuration, fold, dataset_json, device):
         super().__init__(plans, configuration, fold, dataset_json, device)
-        self.num_epochs, self.num_iterations_per_epoch, self.num_val_iterations_per_epoch = 1, 60, 1
+        self.num_epochs, self.num_iterations_per_epoch, self.num_val_iterations_per_epoch = 1, 120, 1
         self.initial_lr = 3e-3
+        numpy.random.seed(0)
+        torch.manual_seed(0)
 
 class ShortSupernetTrainer(Short, SliceMambaSupernetTrainer):
     pass
@@ -88,7 +91,7 @@ def nnunet(tmp_path_factory):
     plans = json.loads(plans_file.read_text())
     plans["configurations"]["2d"] |= {"batch_size": 2, "patch_size": [40, 72], "slicemamba": SIZES}
     plans_file.write_text(json.dumps(plans))
-    return environment
+    return environment | {"nnUNet_n_proc_DA": "0"}  # augments in the training process, so that its seed counts
 
 
 def run(environment, name, *arguments, fails=False):

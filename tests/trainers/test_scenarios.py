@@ -27,8 +27,8 @@ PAIRS = {
 HEADS = {"labels": 3, "regions": 2, "ignore": 3, "regions and ignore": 2}
 
 
-EXHAUSTIVE = [pytest.param(scenario, marks=pytest.mark.exhaustive) for scenario in ("regions", "ignore")]
-SCENARIOS = ["labels", "regions and ignore", *EXHAUSTIVE]
+EXHAUSTIVE = [pytest.param(scenario, marks=pytest.mark.exhaustive) for scenario in ("labels", "regions", "ignore")]
+SCENARIOS = ["regions and ignore", *EXHAUSTIVE]
 
 
 @pytest.fixture(scope="module", params=SCENARIOS)
