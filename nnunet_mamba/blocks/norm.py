@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import batch_norm
 
+from nnunet_mamba.ops.layer_norm import layer_norm
+
 
 class PooledBatchNorm2d(nn.BatchNorm2d):
     """nn.BatchNorm2d that uses its running statistics for a single 1x1 map, which has no variance.
@@ -35,3 +37,14 @@ class InstanceNorm2d(nn.InstanceNorm2d):
         variance, mean = torch.var_mean(x.float(), (2, 3), correction=0, keepdim=True)
         scale = self.weight[:, None, None] * torch.rsqrt(variance + self.eps)
         return (x * scale + (self.bias[:, None, None] - mean * scale)).to(x.dtype)
+
+
+class LayerNorm(nn.LayerNorm):
+    """nn.LayerNorm over the last axis, fast over few channels on a CPU.
+
+    Shape:
+        (..., C) -> (..., C).
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return layer_norm(x, self.weight, self.bias, self.eps)

@@ -8,6 +8,7 @@ from torch.nn.functional import silu
 
 from nnunet_mamba.blocks.grouped import GroupedConv2d
 from nnunet_mamba.blocks.linear import Linear
+from nnunet_mamba.blocks.norm import LayerNorm
 from nnunet_mamba.ops import ScanOrders, cross_scan_orders, projected_scan
 from nnunet_mamba.ops.products import linear
 
@@ -40,7 +41,7 @@ class SS2D(nn.Module):
         self.dt_projs_bias = nn.Parameter(torch.empty(DIRECTIONS, self.d_inner))
         self.A_logs = nn.Parameter(torch.empty(DIRECTIONS * self.d_inner, d_state))
         self.Ds = nn.Parameter(torch.ones(DIRECTIONS * self.d_inner))
-        self.out_norm = nn.LayerNorm(self.d_inner)
+        self.out_norm = LayerNorm(self.d_inner)
         self.out_proj = Linear(self.d_inner, d_model, bias=False)
         self.reset_parameters()
 
@@ -88,7 +89,7 @@ class VSSBlock(nn.Module):
 
     def __init__(self, dim: int, d_state: int = 16):
         super().__init__()
-        self.norm = nn.LayerNorm(dim, eps=1e-6)
+        self.norm = LayerNorm(dim, eps=1e-6)
         self.ss2d = SS2D(dim, d_state)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -3,8 +3,8 @@
 LLVM splits the vector on machines with narrower registers, so nothing here is specific to AVX-512. Exponentials and
 logarithms are polynomials on the whole vector: by default LLVM calls the C library once per lane.
 
-Numba's disk cache of the kernels does not see changes in this file. After editing it, touch _cpu_forward.py,
-_cpu_backward.py and _cpu_depthwise.py.
+Numba's disk cache of the kernels does not see changes in this file. After editing it, touch the files of the
+kernels: _cpu_forward.py, _cpu_backward.py, _cpu_projected.py, _cpu_depthwise.py and _cpu_layer_norm.py.
 """
 
 # mypy: disable-error-code="call-arg, var-annotated"
@@ -228,6 +228,15 @@ def fma(typingctx, a, b, c):
 
 
 @intrinsic
+def sqrt(typingctx, x):
+    def codegen(context, builder, signature, args):
+        root = ir.FunctionType(_VECTOR, [_VECTOR])
+        return builder.call(cgutils.get_or_insert_function(builder.module, root, "llvm.sqrt.v16f32"), args)
+
+    return lanes(x), codegen
+
+
+@intrinsic
 def exp2(typingctx, x):
     return lanes(x), lambda context, builder, signature, args: _exp2(context, builder, args[0])
 
@@ -351,6 +360,20 @@ def _row_starts(context, builder, array_type, step_of, offset, first, column, wi
         row = builder.sub(builder.load(_pointer(context, builder, array_type, step_of, index)), first)
         starts.append(builder.add(column, builder.mul(row, width)))
     return starts
+
+
+@intrinsic
+def group_sums(typingctx, x, of_group):
+    """In every lane, the sum of the lanes of its group: as many neighbours as the tuple `of_group` has items."""
+
+    def codegen(context, builder, signature, args):
+        total, width = args[0], 1
+        while width < signature.args[1].count:
+            total = builder.fadd(total, _shuffle(builder, total, total, [j ^ width for j in range(LANES)]))
+            width *= 2
+        return total
+
+    return lanes(x, of_group), codegen
 
 
 @intrinsic
@@ -519,3 +542,4 @@ def _binary(operation, emit):
 _binary(operator.add, lambda builder, a, b: builder.fadd(a, b))
 _binary(operator.sub, lambda builder, a, b: builder.fsub(a, b))
 _binary(operator.mul, lambda builder, a, b: builder.fmul(a, b))
+_binary(operator.truediv, lambda builder, a, b: builder.fdiv(a, b))

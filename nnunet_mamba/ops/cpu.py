@@ -273,6 +273,8 @@ class Kernels(NamedTuple):
     projected_backward: Callable
     correlate: Callable
     convolve: Callable
+    normalise: Callable
+    normalise_back: Callable
 
 
 @cache
@@ -282,6 +284,7 @@ def load_kernels() -> Kernels:
     from nnunet_mamba.ops._cpu_backward import backward
     from nnunet_mamba.ops._cpu_depthwise import convolve, correlate
     from nnunet_mamba.ops._cpu_forward import forward
+    from nnunet_mamba.ops._cpu_layer_norm import normalise, normalise_back
     from nnunet_mamba.ops._cpu_panels import cut
     from nnunet_mamba.ops._cpu_projected import projected_backward, projected_forward
 
@@ -297,4 +300,6 @@ def load_kernels() -> Kernels:
             pass
 
     event.register("numba:compile", Announce())
-    return Kernels(cut, forward, backward, projected_forward, projected_backward, correlate, convolve)
+    return Kernels(
+        cut, forward, backward, projected_forward, projected_backward, correlate, convolve, normalise, normalise_back
+    )

@@ -6,15 +6,13 @@ gradients are convolutions with the flipped weights. Without AVX-512, oneDNN is 
 are both wide and dilated: these convolutions have a kernel of their own, too.
 """
 
-import os
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-from nnunet_mamba.ops import transforms
 from nnunet_mamba.ops._cpu_scratch import LANES, row_layout
-from nnunet_mamba.ops.engines import VARIABLE
+from nnunet_mamba.ops.plain import all_plain
 from nnunet_mamba.ops.scan import traced
 
 ROWS = 16  # most rows of an image in a unit of work, see ops/_cpu_depthwise.py
@@ -44,7 +42,7 @@ def conv2d(
 
 
 def _is_ours(x: Tensor, weight: Tensor, groups: int) -> bool:
-    if traced() or not _is_plain(x, weight):
+    if traced() or not all_plain(x, weight):
         return False
     if x.device.type != "cpu" or x.dtype != torch.float32 or weight.dtype != torch.float32 or x.dim() != 4:
         return False
@@ -58,15 +56,6 @@ def _is_channels_last(x: Tensor) -> bool:
     """Whether convolutions take it for channels last: also a view of some channels of such a map."""
     _, by_channel, by_row, by_column = x.stride()
     return by_channel == 1 and x.shape[1] <= by_column <= by_row and not x.is_contiguous()
-
-
-def _is_plain(*tensors: Tensor) -> bool:
-    """Whether nothing but autograd follows what is done with them."""
-    if any(type(x) not in (Tensor, torch.nn.Parameter) for x in tensors) or torch.is_autocast_enabled("cpu"):
-        return False
-    if transforms.active() or torch._C._len_torch_dispatch_stack():
-        return False
-    return (os.environ.get(VARIABLE) or "cpu") == "cpu"
 
 
 def _forward(x: Tensor, weight: Tensor, bias: Tensor | None, reach: tuple[int, int], dilation: int) -> Tensor:
@@ -92,7 +81,7 @@ class _Depthwise(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         reach, dilation = ctx.reach, ctx.dilation
         wanted = ctx.needs_input_grad[:3]
-        if torch.is_grad_enabled() or not _is_plain(grad):
+        if torch.is_grad_enabled() or not all_plain(grad):
             sizes = [len(weight)], [1, 1], reach, [dilation, dilation], False, [0, 0], len(weight)
             return *torch.ops.aten.convolution_backward(grad, x, weight, *sizes, wanted), None, None
         grad = grad.contiguous(memory_format=torch.channels_last)

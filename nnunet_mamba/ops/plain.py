@@ -1,7 +1,13 @@
-"""Takes tensors out of subclasses that carry notes along, such as MONAI's MetaTensor."""
+"""Takes tensors out of subclasses that carry notes along, such as MONAI's MetaTensor, and tells plain ones apart."""
 
+import os
+
+import torch
 from torch import Tensor
 from torch.nn import Parameter
+
+from nnunet_mamba.ops import transforms
+from nnunet_mamba.ops.engines import VARIABLE
 
 
 def plain(x: Tensor) -> Tensor:
@@ -14,3 +20,12 @@ def plain(x: Tensor) -> Tensor:
     if kind in (Tensor, Parameter) or kind.__torch_dispatch__ is not Tensor.__torch_dispatch__:
         return x
     return x.as_subclass(Tensor)
+
+
+def all_plain(*tensors: Tensor) -> bool:
+    """Whether nothing but autograd follows what is done with these tensors, and the CPU engine may be used."""
+    if any(type(x) not in (Tensor, Parameter) for x in tensors) or torch.is_autocast_enabled("cpu"):
+        return False
+    if transforms.active() or torch._C._len_torch_dispatch_stack():
+        return False
+    return (os.environ.get(VARIABLE) or "cpu") == "cpu"
