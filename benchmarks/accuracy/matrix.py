@@ -11,8 +11,8 @@ from typing import Any
 
 DEFAULT_PLANNER, DEFAULT_PLANS = "ExperimentPlanner", "nnUNetPlans"
 NAME = re.compile(r"[A-Za-z0-9_]+")  # of rows and columns: parts of file names
-GROUPS = "baseline", "ours", "ablation"
-LOSSES = {"": "", "nnunet": "_nnunetloss"}
+GROUPS = "baseline", "ours", "ablation", "candidate"
+CHANGES = {"": "", "nnunet_loss": "_nnunetloss", "cross_entropy": "_crossentropy", "poly": "_poly"}
 
 
 @dataclass(frozen=True)
@@ -72,9 +72,10 @@ class Row:
 
     Attributes:
         trainer: nnU-Net's own or one of ours.
-        loss: "nnunet" for nnU-Net's loss instead of the trainer's, or "".
+        change: what differs from the trainer's recipe, see trainers/accuracy_trainers.py: nnU-Net's loss, ASFM's cross
+            entropy with one class, nnU-Net's schedule, or nothing.
         plans: a name in the config's `plans`.
-        group: baseline, ours or ablation: which rows to run first.
+        group: which rows to run first; a candidate is a recipe that may become a trainer if it wins on validation.
         what: network and loss, for the table.
         mem_mb: memory of a training, where it is not that of the config's `resources`.
     """
@@ -84,7 +85,7 @@ class Row:
     what: str
     group: str
     plans: str
-    loss: str = ""
+    change: str = ""
     mem_mb: int = 0
 
 
@@ -101,7 +102,7 @@ class Run:
     def trainer(self) -> str:
         """As trainers/accuracy_trainers.py makes it."""
         length = f"{self.column.epochs}epochs_{self.column.iterations}iterations"
-        return f"{self.row.trainer}{LOSSES[self.row.loss]}_{length}_seed{self.seed}"
+        return f"{self.row.trainer}{CHANGES[self.row.change]}_{length}_seed{self.seed}"
 
     @property
     def plans(self) -> str:
@@ -158,7 +159,7 @@ def read(config: Mapping[str, Any]) -> Matrix:
     _all_different("id", {name: column.id for name, column in columns.items()})
     plans = config["plans"]
     rows = {name: _row(name, settings, plans) for name, settings in config["rows"].items()}
-    _all_different("trainer, loss and plans", {name: (r.trainer, r.loss, r.plans) for name, r in rows.items()})
+    _all_different("trainer, change and plans", {name: (r.trainer, r.change, r.plans) for name, r in rows.items()})
     first = config["first"]
     if first not in rows:
         raise ValueError(f"first: got {first!r}, wanted a row: {', '.join(rows)}")
@@ -207,7 +208,7 @@ def _row(name: str, settings: Mapping[str, Any], plans: Mapping[str, Any]) -> Ro
     where = f"rows: {name}"
     _check_keys(where, settings, Row)
     row = Row(name=name, **settings)
-    for key, known in (("group", GROUPS), ("loss", LOSSES), ("plans", plans)):
+    for key, known in (("group", GROUPS), ("change", CHANGES), ("plans", plans)):
         if getattr(row, key) not in known:
             raise ValueError(
                 f"{where}: {key}: got {getattr(row, key)!r}, wanted one of {', '.join(filter(None, known))}"

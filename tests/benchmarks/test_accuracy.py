@@ -54,10 +54,10 @@ def test_the_config_has_the_papers_columns_and_all_rows():
     assert all(
         run.column.epochs * run.column.iterations * run.column.batch == run.column.images_seen for run in found.runs
     )
-    trained = {(row.trainer, row.loss) for row in found.rows.values()}
+    trained = {(row.trainer, row.change) for row in found.rows.values() if row.group != "candidate"}
     ours = {entry.trainer for entry in catalogue.entries() if not entry.finds}
     assert trained == {(trainer, "") for trainer in ours | {"nnUNetTrainer"}} | {
-        (entry.trainer, "nnunet") for entry in catalogue.NETWORKS if "nnU-Net's" not in entry.loss
+        (entry.trainer, "nnunet_loss") for entry in catalogue.NETWORKS if "nnU-Net's" not in entry.loss
     }
     assert {row.plans for row in found.rows.values()} == set(found.plans)
     assert len(found.runs) == len(found.columns) * len(found.rows) * len(CONFIG["folds"]) * len(CONFIG["seeds"])
@@ -156,6 +156,24 @@ def test_nnunet_loss_takes_the_place_of_the_papers(make, entry):
     assert isinstance(papers, (losses.ASFMLoss, losses.GuideFusionLoss))
     assert type(nnunets).__name__ == "DC_and_CE_loss"
     assert with_nnunets.initial_lr == with_papers.initial_lr
+
+
+def test_a_candidate_differs_in_one_thing(make):
+    plain, poly, both = (
+        make(f"DAMambaTrainer{change}_4epochs_1iterations_seed0") for change in ("", "_poly", "_crossentropy")
+    )
+    rates = []
+    for trainer in (plain, poly):
+        trainer.initialize()
+        for epoch in range(4):
+            trainer.lr_scheduler.step(epoch)
+            rates.append(trainer.optimizer.param_groups[0]["lr"])
+    assert rates == pytest.approx([1e-3] * 4 + [1e-3 * (1 - epoch / 4) ** 0.9 for epoch in range(4)])
+    assert type(poly.optimizer) is type(plain.optimizer)
+    logits, target = torch.randn(2, 2, 8, 8), torch.randint(0, 2, (2, 1, 8, 8)).float()
+    published, other = (trainer._build_loss().loss for trainer in (plain, both))
+    assert other(logits, target) == losses.ASFMLoss(index="root", cross_entropy=1)(logits, target)
+    assert published(logits, target) == losses.ASFMLoss()(logits, target) != other(logits, target)
 
 
 def train(trainer, until=None):

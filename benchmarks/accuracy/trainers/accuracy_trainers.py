@@ -4,8 +4,8 @@
     nnUNetv2_train 501 2d 0 -tr nnUNetTrainer_12epochs_50iterations_seed0
 
 NAME_12epochs_50iterations_seed0 is NAME for 12 epochs of 50 iterations. NAME_nnunetloss_12epochs_50iterations_seed0 has
-nnU-Net's loss, Dice and cross entropy, on each of the outputs that NAME trains. Network, optimiser, schedule and
-augmentation stay those of NAME.
+nnU-Net's loss, Dice and cross entropy, on each of the outputs that NAME trains; NAME_poly_... has nnU-Net's schedule
+from NAME's first rate; NAME_crossentropy_... has cross entropy beside ASFM with one class, too. All else stays NAME's.
 
 nnU-Net imports this file by its bare name and asks whether it has the class.
 """
@@ -25,7 +25,7 @@ from pathlib import Path
 from time import perf_counter
 
 NAME = re.compile(
-    r"(?P<trainer>\w+?)(?P<loss>_nnunetloss)?_(?P<epochs>[1-9]\d*)epochs_(?P<iterations>[1-9]\d*)iterations"
+    r"(?P<trainer>\w+?)(?:_(?P<change>nnunetloss|crossentropy|poly))?_(?P<epochs>[1-9]\d*)epochs_(?P<iterations>[1-9]\d*)iterations"
     r"_seed(?P<seed>\d+)"
 )
 RECORD = "accuracy_run.json"  # in the fold's folder
@@ -42,7 +42,7 @@ def __getattr__(name: str) -> type:
 
 
 @cache
-def make(name: str, trainer: str, loss: str | None, epochs: str, iterations: str, seed: str) -> type:
+def make(name: str, trainer: str, change: str | None, epochs: str, iterations: str, seed: str) -> type:
     """The class called `name`.
 
     Raises:
@@ -57,7 +57,7 @@ def make(name: str, trainer: str, loss: str | None, epochs: str, iterations: str
         "save_every": 1,  # a training that was killed goes on
         "seed": int(seed),
     }
-    bases = (_measured(), *((_with_nnunet_loss(),) if loss else ()), _base(trainer))
+    bases = (_measured(), *((CHANGES[change](),) if change else ()), _base(trainer))
     return type(name, bases, changed)
 
 
@@ -87,6 +87,33 @@ def _with_nnunet_loss() -> type:
             return supervised(self, loss)
 
     return WithNnUNetLoss
+
+
+@cache
+def _with_nnunet_schedule() -> type:
+    from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
+
+    class WithNnUNetSchedule:
+        """The rate falls from the trainer's first one to nothing over the whole training, as a polynomial."""
+
+        def configure_optimizers(self):
+            optimizer, _ = super().configure_optimizers()
+            return optimizer, PolyLRScheduler(optimizer, self.initial_lr, self.num_epochs)
+
+    return WithNnUNetSchedule
+
+
+@cache
+def _with_cross_entropy() -> type:
+    class WithCrossEntropy:
+        """ASFM's form for several classes, with one, too."""
+
+        asfm_index, asfm_cross_entropy = "root", 1
+
+    return WithCrossEntropy
+
+
+CHANGES = {"nnunetloss": _with_nnunet_loss, "crossentropy": _with_cross_entropy, "poly": _with_nnunet_schedule}
 
 
 @cache
