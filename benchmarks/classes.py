@@ -3,7 +3,7 @@
     python benchmarks/classes.py                                the whole table: hours on two cores
     python benchmarks/classes.py --only 2-small --seeds 0       one row, one seed
     python benchmarks/classes.py --steps 600 --set '{"starts_with_class_shares": false}' --results even.json
-    python benchmarks/classes.py --steps 600 --trainers SliceMambaTrainer --published --results published.json
+    python benchmarks/classes.py --steps 600 --published --results published.json
 
 Each scene is a stream of generated images: noise with one disc per class, each class in its own colour. A trainer is
 made as nnU-Net makes it, with its own loss, optimiser and schedule, and takes as many training steps on the same images
