@@ -305,6 +305,8 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--again", action="store_true", help="forget the results of earlier runs")
     args = parser.parse_args()
+    if (args.set or args.published) and args.results == RESULTS:
+        parser.error("--set and --published train otherwise than the table says: give them a file by --results")
     os.environ |= THREADS
     rows = json.loads(args.results.read_text())["runs"] if args.results.exists() and not args.again else []
     done = {key(row) for row in rows}

@@ -25,8 +25,8 @@ from pathlib import Path
 from time import perf_counter
 
 NAME = re.compile(
-    r"(?P<trainer>\w+?)(?:_(?P<change>nnunetloss|crossentropy|poly))?_(?P<epochs>[1-9]\d*)epochs_(?P<iterations>[1-9]\d*)iterations"
-    r"_seed(?P<seed>\d+)"
+    r"(?P<trainer>\w+?)(?:_(?P<change>nnunetloss|crossentropy|poly))?"
+    r"_(?P<epochs>[1-9]\d*)epochs_(?P<iterations>[1-9]\d*)iterations_seed(?P<seed>\d+)"
 )
 RECORD = "accuracy_run.json"  # in the fold's folder
 REPOSITORY = Path(__file__).resolve().parents[3]
