@@ -12,7 +12,7 @@ from typing import Any
 DEFAULT_PLANNER, DEFAULT_PLANS = "ExperimentPlanner", "nnUNetPlans"
 NAME = re.compile(r"[A-Za-z0-9_]+")  # of rows and columns: parts of file names
 GROUPS = "baseline", "ours", "ablation", "candidate"
-CHANGES = {"": "", "nnunet_loss": "_nnunetloss", "cross_entropy": "_crossentropy", "poly": "_poly"}
+CHANGES = "nnunet_loss", "cross_entropy", "poly", "average"
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,8 @@ class Row:
 
     Attributes:
         trainer: nnU-Net's own or one of ours.
-        change: what differs from the trainer's recipe, see trainers/accuracy_trainers.py: nnU-Net's loss, ASFM's cross
-            entropy with one class, nnU-Net's schedule, or nothing.
+        changes: what differs from the trainer's recipe, see trainers/accuracy_trainers.py: nnU-Net's loss, ASFM's cross
+            entropy with one class, nnU-Net's schedule, averaged weights, or nothing.
         plans: a name in the config's `plans`.
         group: which rows to run first; a candidate is a recipe that may become a trainer if it wins on validation.
         what: network and loss, for the table.
@@ -85,7 +85,7 @@ class Row:
     what: str
     group: str
     plans: str
-    change: str = ""
+    changes: tuple[str, ...] = ()
     mem_mb: int = 0
 
 
@@ -102,7 +102,8 @@ class Run:
     def trainer(self) -> str:
         """As trainers/accuracy_trainers.py makes it."""
         length = f"{self.column.epochs}epochs_{self.column.iterations}iterations"
-        return f"{self.row.trainer}{CHANGES[self.row.change]}_{length}_seed{self.seed}"
+        changes = "".join(f"_{change.replace('_', '')}" for change in self.row.changes)
+        return f"{self.row.trainer}{changes}_{length}_seed{self.seed}"
 
     @property
     def plans(self) -> str:
@@ -159,7 +160,7 @@ def read(config: Mapping[str, Any]) -> Matrix:
     _all_different("id", {name: column.id for name, column in columns.items()})
     plans = config["plans"]
     rows = {name: _row(name, settings, plans) for name, settings in config["rows"].items()}
-    _all_different("trainer, change and plans", {name: (r.trainer, r.change, r.plans) for name, r in rows.items()})
+    _all_different("trainer, changes and plans", {name: (r.trainer, r.changes, r.plans) for name, r in rows.items()})
     first = config["first"]
     if first not in rows:
         raise ValueError(f"first: got {first!r}, wanted a row: {', '.join(rows)}")
@@ -207,12 +208,16 @@ def _row(name: str, settings: Mapping[str, Any], plans: Mapping[str, Any]) -> Ro
     _check_name("rows", name)
     where = f"rows: {name}"
     _check_keys(where, settings, Row)
-    row = Row(name=name, **settings)
-    for key, known in (("group", GROUPS), ("change", CHANGES), ("plans", plans)):
-        if getattr(row, key) not in known:
-            raise ValueError(
-                f"{where}: {key}: got {getattr(row, key)!r}, wanted one of {', '.join(filter(None, known))}"
-            )
+    changes = tuple(_list("changes", settings["changes"])) if "changes" in settings else ()
+    row = Row(**settings | {"name": name, "changes": changes})
+    chosen = [
+        ("group", row.group, GROUPS),
+        ("plans", row.plans, plans),
+        *(("changes", each, CHANGES) for each in changes),
+    ]
+    for key, got, known in chosen:
+        if got not in known:
+            raise ValueError(f"{where}: {key}: got {got!r}, wanted one of {', '.join(known)}")
     return row
 
 

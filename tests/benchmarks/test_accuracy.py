@@ -18,6 +18,7 @@ from nnunetv2.utilities.find_class_by_name import recursive_find_python_class
 
 from helpers import tiny_nnunet
 from nnunet_mamba import catalogue, losses
+from nnunet_mamba.trainers.averaged_weights import AveragedWeights
 
 ACCURACY = Path(__file__).parents[2] / "benchmarks" / "accuracy"
 CONFIG = yaml.safe_load((ACCURACY / "config.yaml").read_text())
@@ -54,10 +55,10 @@ def test_the_config_has_the_papers_columns_and_all_rows():
     assert all(
         run.column.epochs * run.column.iterations * run.column.batch == run.column.images_seen for run in found.runs
     )
-    trained = {(row.trainer, row.change) for row in found.rows.values() if row.group != "candidate"}
+    trained = {(row.trainer, row.changes) for row in found.rows.values() if row.group != "candidate"}
     ours = {entry.trainer for entry in catalogue.entries() if not entry.finds}
-    assert trained == {(trainer, "") for trainer in ours | {"nnUNetTrainer"}} | {
-        (entry.trainer, "nnunet_loss") for entry in catalogue.NETWORKS if "nnU-Net's" not in entry.loss
+    assert trained == {(trainer, ()) for trainer in ours | {"nnUNetTrainer"}} | {
+        (entry.trainer, ("nnunet_loss",)) for entry in catalogue.NETWORKS if "nnU-Net's" not in entry.loss
     }
     assert {row.plans for row in found.rows.values()} == set(found.plans)
     assert len(found.runs) == len(found.columns) * len(found.rows) * len(CONFIG["folds"]) * len(CONFIG["seeds"])
@@ -158,7 +159,7 @@ def test_nnunet_loss_takes_the_place_of_the_papers(make, entry):
     assert with_nnunets.initial_lr == with_papers.initial_lr
 
 
-def test_a_candidate_differs_in_one_thing(make):
+def test_a_candidate_differs_in_what_it_names(make):
     plain, poly, both = (
         make(f"DAMambaTrainer{change}_4epochs_1iterations_seed0") for change in ("", "_poly", "_crossentropy")
     )
@@ -174,6 +175,18 @@ def test_a_candidate_differs_in_one_thing(make):
     published, other = (trainer._build_loss().loss for trainer in (plain, both))
     assert other(logits, target) == losses.ASFMLoss(index="root", cross_entropy=1)(logits, target)
     assert published(logits, target) == losses.ASFMLoss()(logits, target) != other(logits, target)
+
+
+def test_candidates_of_several_changes(make):
+    trainer = make("DAMambaTrainer_crossentropy_poly_average_4epochs_1iterations_seed0")
+    assert isinstance(trainer, AveragedWeights) and trainer.asfm_cross_entropy == 1
+    trainer.initialize()
+    trainer.lr_scheduler.step(2)
+    assert trainer.optimizer.param_groups[0]["lr"] == pytest.approx(1e-3 * 0.5**0.9)
+    row = read().rows["da_mambanet_poly_average"]
+    assert row.changes == ("poly", "average")
+    with pytest.raises(ValueError, match="rows: wrong: changes: got 'faster', wanted one of nnunet_loss"):
+        read(rows=CONFIG["rows"] | {"wrong": CONFIG["rows"]["nnunet"] | {"changes": ["poly", "faster"]}})
 
 
 def train(trainer, until=None):

@@ -5,7 +5,8 @@
 
 NAME_12epochs_50iterations_seed0 is NAME for 12 epochs of 50 iterations. NAME_nnunetloss_12epochs_50iterations_seed0 has
 nnU-Net's loss, Dice and cross entropy, on each of the outputs that NAME trains; NAME_poly_... has nnU-Net's schedule
-from NAME's first rate; NAME_crossentropy_... has cross entropy beside ASFM with one class, too. All else stays NAME's.
+from NAME's first rate; NAME_crossentropy_... has cross entropy beside ASFM with one class, too; NAME_average_...
+predicts with an average of the weights; NAME_poly_average_... has both. All else stays NAME's.
 
 nnU-Net imports this file by its bare name and asks whether it has the class.
 """
@@ -25,7 +26,7 @@ from pathlib import Path
 from time import perf_counter
 
 NAME = re.compile(
-    r"(?P<trainer>\w+?)(?:_(?P<change>nnunetloss|crossentropy|poly))?"
+    r"(?P<trainer>\w+?)(?P<changes>(?:_(?:nnunetloss|crossentropy|poly|average))*)"
     r"_(?P<epochs>[1-9]\d*)epochs_(?P<iterations>[1-9]\d*)iterations_seed(?P<seed>\d+)"
 )
 RECORD = "accuracy_run.json"  # in the fold's folder
@@ -42,13 +43,13 @@ def __getattr__(name: str) -> type:
 
 
 @cache
-def make(name: str, trainer: str, change: str | None, epochs: str, iterations: str, seed: str) -> type:
+def make(name: str, trainer: str, changes: str, epochs: str, iterations: str, seed: str) -> type:
     """The class called `name`.
 
     Raises:
         AttributeError: `trainer` is neither `nnUNetTrainer` nor one of ours.
     """
-    changed = {
+    attributes = {
         "__module__": __name__,
         "__doc__": f"{trainer}, {epochs} epochs of {iterations} iterations, seed {seed}.",
         "num_epochs": int(epochs),
@@ -57,8 +58,8 @@ def make(name: str, trainer: str, change: str | None, epochs: str, iterations: s
         "save_every": 1,  # a training that was killed goes on
         "seed": int(seed),
     }
-    bases = (_measured(), *((CHANGES[change](),) if change else ()), _base(trainer))
-    return type(name, bases, changed)
+    bases = _measured(), *(CHANGES[change]() for change in changes.split("_")[1:]), _base(trainer)
+    return type(name, bases, attributes)
 
 
 def _base(trainer: str) -> type:
@@ -113,7 +114,18 @@ def _with_cross_entropy() -> type:
     return WithCrossEntropy
 
 
-CHANGES = {"nnunetloss": _with_nnunet_loss, "crossentropy": _with_cross_entropy, "poly": _with_nnunet_schedule}
+def _with_average() -> type:
+    from nnunet_mamba.trainers.averaged_weights import AveragedWeights
+
+    return AveragedWeights
+
+
+CHANGES = {
+    "nnunetloss": _with_nnunet_loss,
+    "crossentropy": _with_cross_entropy,
+    "poly": _with_nnunet_schedule,
+    "average": _with_average,
+}
 
 
 @cache
