@@ -12,6 +12,7 @@ from typing import Any
 DEFAULT_PLANNER, DEFAULT_PLANS = "ExperimentPlanner", "nnUNetPlans"
 NAME = re.compile(r"[A-Za-z0-9_]+")  # of rows and columns: parts of file names
 GROUPS = "baseline", "ours", "ablation", "candidate"
+IN_TABLE, CHOSEN_BETWEEN = ("baseline", "ours", "ablation"), ("baseline", "ours", "candidate")
 CHANGES = "nnunet_loss", "cross_entropy", "poly", "average"
 
 
@@ -28,6 +29,8 @@ class Column:
         batch: images per training step.
         images_seen: images in all training steps of a run, the budget.
         iterations: training steps per epoch.
+        choices: for choices between recipes, on validation cases alone. Baselines, the rows called ours and
+            candidates run here, and candidates nowhere else.
     """
 
     name: str
@@ -40,6 +43,7 @@ class Column:
     batch: int
     images_seen: int
     iterations: int
+    choices: bool = False
 
     @property
     def epochs(self) -> int:
@@ -176,7 +180,13 @@ def read(config: Mapping[str, Any]) -> Matrix:
         for row in asked["trainers"]
         for fold in asked["folds"]
         for seed in asked["seeds"]
+        if rows[row].group in (CHOSEN_BETWEEN if columns[column].choices else IN_TABLE)
     )
+    if not runs:
+        raise ValueError(
+            f"got no run: {', '.join(asked['datasets'])} with {', '.join(asked['trainers'])}; candidates run in columns "
+            "with `choices` only, and ablations in the others only"
+        )
     return Matrix(columns, rows, plans, first, runs)
 
 
