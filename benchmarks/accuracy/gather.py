@@ -49,7 +49,7 @@ def key_of(run: Mapping[str, Any]) -> tuple[str, str, str, int]:
 
 
 def numbers(run: Run, work: Path) -> dict[str, Any]:
-    """What `run` gave: numbers per test case, and where they come from."""
+    """What `run` gave: numbers per test case, or per validation case for choices, and where they come from."""
     column = home(work, run.column)
     fold = Path(run.column.dataset_folder, run.model, f"fold_{run.fold}")
     trained = column / "nnUNet_results" / fold
@@ -57,8 +57,6 @@ def numbers(run: Run, work: Path) -> dict[str, Any]:
     _check_record(run, record, trained)
     planned = column / "nnUNet_preprocessed" / run.column.dataset_folder / f"{run.plans}.json"
     _check_plans(trained.parent / "plans.json", planned)
-    evaluation = column / "evaluations" / fold
-    summary = json.loads((evaluation / "summary.json").read_text(encoding="utf-8"))
     steps = max(record["runs"], key=lambda part: part["steps"])  # of the longest part, if it was stopped
     parts = sorted(record["runs"], key=lambda part: part["started"])
     return {
@@ -77,9 +75,26 @@ def numbers(run: Run, work: Path) -> dict[str, Any]:
         "parameters": record["parameters"],
         "seconds_per_step": round(steps["seconds_per_step"], 4),
         "peak_bytes": max(part["peak_bytes"] for part in parts),
-        "unit": summary["about"]["unit"],
-        "cases": per_case(evaluation / "metrics.csv"),
+        **(_validated(trained) if run.column.choices else _tested(column / "evaluations" / fold)),
     }
+
+
+def _tested(evaluation: Path) -> dict[str, Any]:
+    summary = json.loads((evaluation / "summary.json").read_text(encoding="utf-8"))
+    return {"unit": summary["about"]["unit"], "cases": per_case(evaluation / "metrics.csv")}
+
+
+def _validated(trained: Path) -> dict[str, Any]:
+    """From nnU-Net's own evaluation of the validation cases; classes without a value are left out of a case's mean."""
+    summary = json.loads((trained / "validation" / "summary.json").read_text(encoding="utf-8"))
+    cases: dict[str, dict[str, float]] = {}
+    for case in summary["metric_per_case"]:
+        of_case = cases.setdefault(Path(case["prediction_file"]).stem, {})
+        for metric, name in (("dice", "Dice"), ("iou", "IoU")):
+            values = [found[name] for found in case["metrics"].values() if math.isfinite(found[name])]
+            if values:
+                of_case[metric] = round(math.fsum(values) / len(values), 5)
+    return {"cases": cases}
 
 
 def per_case(metrics: Path) -> dict[str, dict[str, float]]:

@@ -50,6 +50,11 @@ class Column:
         return self.images_seen // (self.batch * self.iterations)
 
     @property
+    def groups(self) -> tuple[str, ...]:
+        """Of the rows that run here."""
+        return CHOSEN_BETWEEN if self.choices else IN_TABLE
+
+    @property
     def folder(self) -> str:
         """Another one for other cases, so that nothing old is taken for new."""
         return "_".join([self.name, *re.findall(r"\w+", self.convert)])
@@ -133,6 +138,13 @@ class Matrix:
     first: str
     runs: Sequence[Run] = field(default=())
 
+    def unchanged(self, row: Row) -> Row | None:
+        """The row whose recipe `row` changes, if there is one."""
+        if not row.changes:
+            return None
+        same = [each for each in self.rows.values() if (each.trainer, each.plans) == (row.trainer, row.plans)]
+        return next((each for each in same if not each.changes), None)
+
     def find(self, column: str, trainer: str, plans: str, fold: str) -> Run:
         """The run that trains `trainer` with `plans`, of those asked for.
 
@@ -180,12 +192,12 @@ def read(config: Mapping[str, Any]) -> Matrix:
         for row in asked["trainers"]
         for fold in asked["folds"]
         for seed in asked["seeds"]
-        if rows[row].group in (CHOSEN_BETWEEN if columns[column].choices else IN_TABLE)
+        if rows[row].group in columns[column].groups and not (columns[column].choices and fold == "all")
     )
     if not runs:
         raise ValueError(
-            f"got no run: {', '.join(asked['datasets'])} with {', '.join(asked['trainers'])}; candidates run in columns "
-            "with `choices` only, and ablations in the others only"
+            f"got {', '.join(asked['trainers'])} in {', '.join(asked['datasets'])}, wanted rows that run there: "
+            "candidates run in columns with `choices` only, ablations in the others only"
         )
     return Matrix(columns, rows, plans, first, runs)
 

@@ -38,9 +38,11 @@ def render(matrix: Matrix, results: Sequence[Result]) -> str:
         loader=FileSystemLoader(HERE), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     used = [result for result in results if is_of(matrix, result)]
-    columns = [_column(matrix, column, used) for column in matrix.columns.values()]
+    columns = [_column(matrix, column, used) for column in matrix.columns.values() if not column.choices]
+    choices = [_choices(matrix, column, used) for column in matrix.columns.values() if column.choices]
     return environment.get_template(TEMPLATE).render(
         columns=columns,
+        choices=choices,
         any_run=bool(used),
         first=matrix.rows[matrix.first].what,
         left_out=len(results) - len(used),
@@ -57,14 +59,16 @@ def is_of(matrix: Matrix, result: Result) -> bool:
     return (column.settings, run.trainer, run.plans) == tuple(result[key] for key in ("settings", "trainer", "plans"))
 
 
-def _column(matrix: Matrix, column: Column, results: Sequence[Result]) -> dict[str, Any]:
-    of_column = [result for result in results if result["column"] == column.name]
-    by_row = {name: [each for each in of_column if each["row"] == name] for name in matrix.rows}
-    there = {name: runs for name, runs in by_row.items() if runs}
-    others = [name for name in there if name != matrix.first]
-    ps = [compared(there.get(matrix.first, ()), there[name]) for name in others]
-    corrected = dict(zip(others, holm(ps), strict=True))
-    rows = [_row(matrix.rows[name], runs, corrected.get(name, math.nan)) for name, runs in there.items()]
+def _by_row(matrix: Matrix, column: Column, results: Sequence[Result]) -> dict[str, list[Result]]:
+    """The runs in `column` of each row that runs there."""
+    return {
+        name: [result for result in results if (result["column"], result["row"]) == (column.name, name)]
+        for name, row in matrix.rows.items()
+        if row.group in column.groups
+    }
+
+
+def _about(column: Column) -> dict[str, Any]:
     return {
         "title": column.title,
         "images_seen": f"{column.images_seen:,}",
@@ -73,6 +77,18 @@ def _column(matrix: Matrix, column: Column, results: Sequence[Result]) -> dict[s
         "batch": column.batch,
         "patch": "x".join(map(str, column.patch)),
         "convert": f"{column.dataset} {column.convert}",
+    }
+
+
+def _column(matrix: Matrix, column: Column, results: Sequence[Result]) -> dict[str, Any]:
+    by_row = _by_row(matrix, column, results)
+    of_column = [result for runs in by_row.values() for result in runs]
+    there = {name: runs for name, runs in by_row.items() if runs}
+    others = [name for name in there if name != matrix.first]
+    ps = [compared(there.get(matrix.first, ()), there[name]) for name in others]
+    corrected = dict(zip(others, holm(ps), strict=True))
+    rows = [_row(matrix.rows[name], runs, corrected.get(name, math.nan)) for name, runs in there.items()]
+    return _about(column) | {
         "cases": len({case for result in of_column for case in result["cases"]}),
         "unit": ", ".join(sorted({result["unit"] for result in of_column})),
         "machines": sorted({_machine(result) for result in of_column}),
@@ -82,12 +98,30 @@ def _column(matrix: Matrix, column: Column, results: Sequence[Result]) -> dict[s
     }
 
 
+def _choices(matrix: Matrix, column: Column, results: Sequence[Result]) -> dict[str, Any]:
+    """Each recipe, and how far each changed one is from the one that it changes, case by case."""
+    there = {name: runs for name, runs in _by_row(matrix, column, results).items() if runs}
+    before = {name: matrix.unchanged(matrix.rows[name]) for name in there}
+    changed = {name: there[row.name] for name, row in before.items() if row and row.name in there}
+    corrected = dict(zip(changed, holm([compared(changed[name], there[name]) for name in changed]), strict=True))
+    rows = []
+    for name, runs in there.items():
+        cells = {metric: interval(mean_per_case(runs, metric), metric) for metric in ("dice", "iou")}
+        difference, p = NO_VALUE, math.nan
+        if name in changed:
+            difference, p = interval(differences(changed[name], runs), "dice", "+"), corrected[name]
+        seeds = ", ".join(number(mean_of([run]), "dice") for run in sorted(runs, key=lambda run: run["seed"]))
+        rows.append({"what": matrix.rows[name].what, **cells, "seeds": seeds, "difference": difference, "p": _p(p)})
+    cases = {case for runs in there.values() for result in runs for case in result["cases"]}
+    return _about(column) | {"cases": len(cases), "rows": rows}
+
+
 def _row(row: Row, runs: Sequence[Result], p: float) -> dict[str, Any]:
     cells = {metric: interval(mean_per_case(runs, metric), metric) for metric in METRICS}
     return cells | {
         "what": row.what,
         "trainer": row.trainer,
-        "p": NO_VALUE if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}",
+        "p": _p(p),
         "seconds": _span([run["seconds_per_step"] for run in runs], "{:.3g} s"),
         "memory": _span([run["peak_bytes"] / 2**30 for run in runs], "{:.2f} GiB"),
         "parameters": _span([run["parameters"] / 1e6 for run in runs], "{:.2f} M"),
@@ -114,25 +148,46 @@ def mean_per_case(runs: Sequence[Result], metric: str) -> dict[str, float]:
     return {case: math.fsum(values) / len(values) for case, values in found.items()}
 
 
-def compared(first: Sequence[Result], other: Sequence[Result]) -> float:
-    """p of the paired difference in Dice, over the folds and seeds that both have; NaN without any."""
+def mean_of(runs: Sequence[Result]) -> float:
+    """The mean Dice of the cases; NaN without any."""
+    values = list(mean_per_case(runs, "dice").values())
+    return math.fsum(values) / len(values) if values else math.nan
+
+
+def in_common(first: Sequence[Result], other: Sequence[Result]) -> list[dict[str, float]]:
+    """The Dice per case of both, over the folds and seeds that both have."""
     common = {(run["fold"], run["seed"]) for run in first} & {(run["fold"], run["seed"]) for run in other}
     parts = [[run for run in runs if (run["fold"], run["seed"]) in common] for runs in (first, other)]
-    return compare(*(mean_per_case(part, "dice") for part in parts), more_is_better=True).p
+    return [mean_per_case(part, "dice") for part in parts]
 
 
-def interval(values: Mapping[str, float], metric: str) -> str:
-    """The mean over cases with its 95 % interval."""
+def compared(first: Sequence[Result], other: Sequence[Result]) -> float:
+    """p of the paired difference in Dice, over the folds and seeds that both have; NaN without any."""
+    return compare(*in_common(first, other), more_is_better=True).p
+
+
+def differences(first: Sequence[Result], other: Sequence[Result]) -> dict[str, float]:
+    """{case: Dice of `other` less that of `first`}, over the folds and seeds that both have."""
+    before, after = in_common(first, other)
+    return {case: value - before[case] for case, value in after.items() if case in before}
+
+
+def interval(values: Mapping[str, float], metric: str, sign: str = "-") -> str:
+    """The mean over cases with its 95 % interval; `sign` "+" for differences."""
     found = summarise(list(values.values()))
     if not found.cases:
         return NO_VALUE
-    mean = number(found.mean, metric)
-    return mean if math.isnan(found.low) else f"{mean} ({number(found.low, metric)} to {number(found.high, metric)})"
+    mean, low, high = (number(value, metric, sign) for value in (found.mean, found.low, found.high))
+    return mean if math.isnan(found.low) else f"{mean} ({low} to {high})"
 
 
-def number(value: float, metric: str) -> str:
+def number(value: float, metric: str, sign: str = "-") -> str:
     """Overlap in percent, as the papers give it; distances as they are."""
-    return f"{value if metric == 'hd95' else 100 * value:.{METRICS[metric]}f}"
+    return f"{value if metric == 'hd95' else 100 * value:{sign}.{METRICS[metric]}f}"
+
+
+def _p(p: float) -> str:
+    return NO_VALUE if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _machine(result: Result) -> str:

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import sys
+from collections import Counter
 from copy import deepcopy
 from pathlib import Path
 
@@ -35,6 +36,9 @@ def read(**changed):
     return matrix.read(CONFIG | changed)
 
 
+TABLE = {name: column for name, column in read().columns.items() if not column.choices}
+
+
 def with_column(**changed):
     config = deepcopy(CONFIG)
     config["columns"]["PH2"] |= changed
@@ -50,7 +54,7 @@ def find(name):
 def test_the_config_has_the_papers_columns_and_all_rows():
     found = read()
     sizes = {"PH2": (192, 256), "DSB2018": (256, 256), "SunnybrookEndo": (160, 160), "SunnybrookEpi": (160, 160)}
-    assert {name: column.patch for name, column in found.columns.items()} == sizes | {"ChestXray": (256, 256)}
+    assert {name: column.patch for name, column in TABLE.items()} == sizes | {"ChestXray": (256, 256)}
     assert len({column.images_seen for column in found.columns.values()}) == 1
     assert all(
         run.column.epochs * run.column.iterations * run.column.batch == run.column.images_seen for run in found.runs
@@ -61,7 +65,10 @@ def test_the_config_has_the_papers_columns_and_all_rows():
         (entry.trainer, ("nnunet_loss",)) for entry in catalogue.NETWORKS if "nnU-Net's" not in entry.loss
     }
     assert {row.plans for row in found.rows.values()} == set(found.plans)
-    assert len(found.runs) == len(found.columns) * len(found.rows) * len(CONFIG["folds"]) * len(CONFIG["seeds"])
+    groups = Counter(row.group for row in found.rows.values())
+    rows = len(TABLE) * (len(found.rows) - groups["candidate"])
+    rows += (len(found.columns) - len(TABLE)) * (len(found.rows) - groups["ablation"])
+    assert len(found.runs) == rows * len(CONFIG["folds"]) * len(CONFIG["seeds"])
     assert len({(run.column.folder, run.model, run.fold) for run in found.runs}) == len(found.runs)  # a folder each
 
 
@@ -113,7 +120,7 @@ def test_a_wrong_config_says_what_is_wanted(config, said):
 
 @pytest.mark.parametrize("row", CONFIG["rows"])
 def test_nnunet_finds_each_row(row):
-    run = next(run for run in read(datasets="PH2", trainers=row, seeds=7).runs)
+    run = next(run for run in read(datasets=["PH2", "PH2Half"], trainers=row, seeds=7).runs)
     found = find(run.trainer)
     assert found.__name__ == run.trainer and f"__{run.plans}__" in run.model
     assert CONFIG["rows"][row]["trainer"] in [base.__name__ for base in found.__mro__]
@@ -338,6 +345,42 @@ def test_the_page_is_made_of_the_runs():
         "Not run yet: nnU-Net, residual encoder; " in page and page.count("No run yet.") == len(CONFIG["columns"]) - 1
     )
     assert "10 test cases. CPU, 1 thread." in page and "No run has been made yet" not in page
+
+
+def test_recipes_are_compared_on_validation_cases(tmp_path):
+    asked = {"datasets": "PH2Half", "trainers": ["da_mambanet", "da_mambanet_poly", "nnunet_asfm"]}
+    runs = {run.key: run for run in read(**asked, folds=["0", "all"]).runs}
+    assert {key[1:3] for key in runs} == {
+        ("da_mambanet", "0"),
+        ("da_mambanet_poly", "0"),
+    }  # no ablation, not "all"
+    ten = np.linspace(0.8, 0.89, 10)
+    results = [
+        made_up(runs["PH2Half", "da_mambanet", "0", 0], ten),
+        made_up(runs["PH2Half", "da_mambanet", "0", 1], ten + 0.04),
+        made_up(runs["PH2Half", "da_mambanet_poly", "0", 1], ten + 0.045),
+    ]
+    page = table.render(read(), results)
+    before, after = page.split("## What was tried")
+    assert before.count("No run yet.") == len(TABLE) and "nnU-Net's schedule" not in before
+    assert "### PH2, 96x128" in after and "10 validation cases." in after
+    plain, poly = cells(after, "| DA-MambaNet, ASFM")
+    assert plain[1].startswith("86.50 (") and plain[3:] == ["84.50, 88.50", "–", "–"]
+    assert poly[3:] == ["89.00", "+0.50 (+0.50 to +0.50)", "0.002"]
+
+    run = runs["PH2Half", "da_mambanet_poly", "0", 1]
+    folder = tmp_path / "validation"
+    folder.mkdir()
+    scores = [{"1": {"Dice": 0.5, "IoU": 1 / 3}, "2": {"Dice": float("nan"), "IoU": float("nan")}}]
+    scores += [{"1": {"Dice": 0.25, "IoU": 0.5}, "2": {"Dice": 0.75, "IoU": 1.0}}]
+    summary = [{"metrics": each, "prediction_file": f"work/case{i}.png"} for i, each in enumerate(scores)]
+    (folder / "summary.json").write_text(json.dumps({"metric_per_case": summary}))
+    assert run.column.choices and gather._validated(tmp_path)["cases"] == {
+        "case0": {"dice": 0.5, "iou": 0.33333},
+        "case1": {"dice": 0.5, "iou": 0.75},
+    }
+    with pytest.raises(ValueError, match="got da_mambanet_poly in PH2, wanted rows that run there: candidates"):
+        read(datasets="PH2", trainers="da_mambanet_poly")
 
 
 def test_the_committed_page_is_that_of_the_committed_runs():

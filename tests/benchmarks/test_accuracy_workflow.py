@@ -41,6 +41,20 @@ def dry_run(folder, *targets, config=(), options=()):
     return jobs, commands, text
 
 
+def runs_of(choices):
+    """(data set, fold, trainer, plans) of each run in columns of the table, or of those for choices."""
+    for column, row, fold, seed in product(
+        CONFIG["columns"].values(), CONFIG["rows"].values(), CONFIG["folds"], CONFIG["seeds"]
+    ):
+        if column.get("choices", False) != choices or row["group"] == ("ablation" if choices else "candidate"):
+            continue
+        changes = row.get("changes", [])
+        changes = [changes] if isinstance(changes, str) else changes
+        ending = "".join(f"_{change.replace('_', '')}" for change in changes)
+        trainer = f"{row['trainer']}{ending}_12epochs_50iterations_seed{seed}"
+        yield str(column["id"]), str(fold), trainer, f"Accuracy_{row['plans']}_batch{column['batch']}"
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     return dry_run(tmp_path_factory.mktemp("whole"))
@@ -49,14 +63,17 @@ def whole(tmp_path_factory):
 def test_the_whole_matrix(whole):
     jobs, _, _ = whole
     columns, repeated = len(CONFIG["columns"]), len(CONFIG["folds"]) * len(CONFIG["seeds"])
-    runs = columns * len(CONFIG["rows"]) * repeated
+    tested, chosen_between = (len(list(runs_of(choices))) for choices in (False, True))
+    in_table = sum(not column.get("choices") for column in CONFIG["columns"].values())
     planners = {plans["planner"] for plans in CONFIG["plans"].values()}
     assert jobs == {
         **dict.fromkeys(("convert", "fingerprint", "preprocess"), columns),
         "plan": columns * len(planners),
         "plans": columns * len(CONFIG["plans"]),
-        **dict.fromkeys(("train", "predict", "evaluate"), runs),
-        "report": columns * repeated,
+        "train": tested + chosen_between,
+        **dict.fromkeys(("predict", "evaluate"), tested),
+        "report": in_table * repeated,
+        "compare_validation": (columns - in_table) * len(CONFIG["seeds"]),
         **dict.fromkeys(("gather", "table", "all"), 1),
     }
 
@@ -67,19 +84,13 @@ def test_each_training_has_its_data_set_fold_seed_and_plans(whole):
         re.search(r"nnUNetv2_train (\d+) 2d (\w+) -tr (\w+) -p (\w+) -device cpu --c", command).groups()
         for command in commands["train"]
     )
-    wanted = Counter()
-    for column, row, fold, seed in product(
-        CONFIG["columns"].values(), CONFIG["rows"].values(), CONFIG["folds"], CONFIG["seeds"]
-    ):
-        loss = "_nnunetloss" if row.get("loss") == "nnunet" else ""
-        trainer = f"{row['trainer']}{loss}_12epochs_50iterations_seed{seed}"
-        wanted[str(column["id"]), str(fold), trainer, f"Accuracy_{row['plans']}_batch{column['batch']}"] += 1
-    assert trained == wanted and set(wanted.values()) == {1}
+    tested, chosen_between = (Counter(runs_of(choices)) for choices in (False, True))
+    assert trained == tested + chosen_between and set(trained.values()) == {1}
     predicted = Counter(
         re.search(r"imagesTs -o \S+ -d (\d+) -c 2d -f (\w+) -tr (\w+) -p (\w+) ", command).groups()
         for command in commands["predict"]
     )
-    assert predicted == wanted
+    assert predicted == tested
     assert all("labelsTs" in command and "--soft-dice" in command for command in commands["evaluate"])
 
 
@@ -87,7 +98,7 @@ def test_the_test_cases_are_held_out_of_every_data_set(whole):
     _, commands, _ = whole
     assert len(commands["convert"]) == len(CONFIG["columns"])
     for command in commands["convert"]:
-        assert re.search(r"nnunet_mamba convert \w+ -i \S.* -d 50\d .*--test [1-9]\d* --seed 0", command)
+        assert re.search(r"nnunet_mamba convert \w+ -i \S.* -d 5[01]\d .*--test [1-9]\d* --seed 0", command)
 
 
 def test_a_part_is_compared_with_the_first_row(tmp_path):
@@ -132,10 +143,11 @@ def test_what_is_there_is_not_made_again(tmp_path):
 def test_the_profile_for_slurm(tmp_path):
     profile = ["--workflow-profile", str(ACCURACY / "profiles" / "slurm")]
     jobs, commands, text = dry_run(tmp_path, config=["datasets=PH2", "device=cuda", "seeds=0"], options=profile)
-    assert jobs["train"] == len(CONFIG["rows"]) and all("-device cuda" in command for command in commands["train"])
+    rows = [row for row in CONFIG["rows"].values() if row["group"] != "candidate"]
+    assert jobs["train"] == len(rows) and all("-device cuda" in command for command in commands["train"])
     blocks = [block for block in text.split("\n\n") if re.search(r"^rule train:", block, re.MULTILINE)]
     asked = [re.search(r"resources: .*", block)[0] for block in blocks]
     assert len(asked) == jobs["train"]
-    own = [row.get("mem_mb", CONFIG["resources"]["train"]["mem_mb"]) for row in CONFIG["rows"].values()]
+    own = [row.get("mem_mb", CONFIG["resources"]["train"]["mem_mb"]) for row in rows]
     assert sorted(int(re.search(r"mem_mb=(\d+)", each)[1]) for each in asked) == sorted(own)
     assert all(re.search(r"\bgpu=1\b", each) and "runtime=1440" in each for each in asked)
