@@ -31,6 +31,7 @@ class Column:
         iterations: training steps per epoch.
         choices: for choices between recipes, on validation cases alone. Baselines, the rows called ours and
             candidates run here, and candidates nowhere else.
+        worst: what the worst test cases have in common, in words for the page.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Column:
     images_seen: int
     iterations: int
     choices: bool = False
+    worst: str = ""
 
     @property
     def epochs(self) -> int:

@@ -6,7 +6,7 @@ The workflow's last rule does the same.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +26,24 @@ Result = Mapping[str, Any]
 
 def write_page(matrix: Matrix, results: Path, page: Path) -> None:
     """Render `page` from the runs in `results`."""
-    text = render(matrix, read_runs(results))
+    pictures = {name for name, column in matrix.columns.items() if picture_of(page, column).exists()}
+    text = render(matrix, read_runs(results), pictures)
     page.parent.mkdir(parents=True, exist_ok=True)
     with replacing(page) as unfinished:
         unfinished.write_text(text, encoding="utf-8")
 
 
-def render(matrix: Matrix, results: Sequence[Result]) -> str:
-    """The page as Markdown. Runs that were made with other settings than the matrix has are left out and counted."""
+def picture_of(page: Path, column: Column) -> Path:
+    """The picture of a column's worst cases, beside the page; see worst.py."""
+    return page.with_name(f"{page.stem}_{column.name}.png")
+
+
+def render(matrix: Matrix, results: Sequence[Result], pictures: Collection[str] = ()) -> str:
+    """The page as Markdown. Runs that were made with other settings than the matrix has are left out and counted.
+
+    Args:
+        pictures: the columns that have a picture of their worst cases.
+    """
     environment = Environment(
         loader=FileSystemLoader(HERE), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -43,6 +53,7 @@ def render(matrix: Matrix, results: Sequence[Result]) -> str:
     return environment.get_template(TEMPLATE).render(
         columns=columns,
         choices=choices,
+        pictures=pictures,
         any_run=bool(used),
         first=matrix.rows[matrix.first].what,
         left_out=len(results) - len(used),
@@ -70,7 +81,9 @@ def _by_row(matrix: Matrix, column: Column, results: Sequence[Result]) -> dict[s
 
 def _about(column: Column) -> dict[str, Any]:
     return {
+        "name": column.name,
         "title": column.title,
+        "worst": column.worst,
         "images_seen": f"{column.images_seen:,}",
         "epochs": column.epochs,
         "iterations": column.iterations,

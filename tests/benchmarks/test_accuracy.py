@@ -16,6 +16,7 @@ import yaml
 from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
 from nnunetv2.training.logging.nnunet_logger import MetaLogger
 from nnunetv2.utilities.find_class_by_name import recursive_find_python_class
+from PIL import Image
 
 from helpers import tiny_nnunet
 from nnunet_mamba import catalogue, losses
@@ -28,6 +29,7 @@ import gather  # noqa: E402
 import matrix  # noqa: E402
 import plans  # noqa: E402
 import table  # noqa: E402
+import worst  # noqa: E402
 
 sys.path.remove(str(ACCURACY))
 
@@ -383,9 +385,51 @@ def test_recipes_are_compared_on_validation_cases(tmp_path):
         read(datasets="PH2", trainers="da_mambanet_poly")
 
 
+def test_the_worst_cases_are_drawn_as_outlines(tmp_path):
+    found = read(datasets="PH2", trainers=["nnunet", "slicemamba", "da_mambanet"], seeds=[0, 1])
+    column = found.columns["PH2"]
+    raw = tmp_path / column.folder / "nnUNet_raw" / column.dataset_folder / "labelsTs"
+    cases = {f"case{i}": 0.9 - i / 20 for i in range(8)}
+
+    def write(folder, shift):
+        folder.mkdir(parents=True)
+        for i, case in enumerate(cases):
+            mask = np.zeros((48, 64), np.uint8)
+            mask[10 + shift : 30 + shift, 5 * i : 5 * i + 20] = 1
+            Image.fromarray(mask).save(folder / f"{case}.png")
+
+    assert not worst.draw(found, column, tmp_path, tmp_path / "none.png") and not (tmp_path / "none.png").exists()
+    write(raw, 0)
+    for run in found.runs:
+        if run.row.name != "da_mambanet" and run.seed == 1:  # one row has no run, the others only their second seed
+            of_run = Path(column.dataset_folder, run.model, "fold_0")
+            write(tmp_path / column.folder / "predictions" / of_run, 3)
+            (tmp_path / column.folder / "predictions" / of_run / "case0.npz").touch()  # probabilities
+            evaluated = tmp_path / column.folder / "evaluations" / of_run
+            evaluated.mkdir(parents=True)
+            lines = [f"{case},{dice}" for case, dice in cases.items()]
+            (evaluated / "metrics.csv").write_text("\n".join(["case,dice", *lines]))
+    assert [(run.row.name, run.seed) for run in worst.runs_there(found, column, tmp_path)] == [
+        ("nnunet", 1),
+        ("slicemamba", 1),
+    ]
+    assert worst.worst_cases([cases, cases | {"case0": 0.0}])[:2] == ["case0", "case7"]
+    file = table.picture_of(tmp_path / "results.md", column)
+    assert worst.draw(found, column, tmp_path, file)
+    with Image.open(file) as picture:
+        colours = {colour for _, colour in picture.convert("RGB").getcolors(2**20)}
+    assert {(166, 203, 232), (194, 65, 12)} <= colours  # truth and prediction
+    page = table.render(found, [], {"PH2"})
+    assert "results_PH2.png" not in page  # nothing to explain without a run
+    assert "![Outlines of the worst test cases](results_PH2.png)" in table.render(
+        found, [made_up(found.runs[0], [0.5])], {"PH2"}
+    )
+
+
 def test_the_committed_page_is_that_of_the_committed_runs():
     results, page = (ACCURACY / CONFIG[key] for key in ("results", "page"))
-    assert page.read_text(encoding="utf-8") == table.render(read(), gather.read(results)), (
+    pictures = {name for name, column in TABLE.items() if table.picture_of(page, column).exists()}
+    assert page.read_text(encoding="utf-8") == table.render(read(), gather.read(results), pictures), (
         "docs/results.md is not what its runs, config.yaml and results.md.j2 give: python benchmarks/accuracy/table.py"
     )
 

@@ -74,7 +74,7 @@ def test_the_whole_matrix(whole):
         **dict.fromkeys(("predict", "evaluate"), tested),
         "report": in_table * repeated,
         "compare_validation": (columns - in_table) * len(CONFIG["seeds"]),
-        **dict.fromkeys(("gather", "table", "all"), 1),
+        **dict.fromkeys(("gather", "worst", "table", "all"), 1),
     }
 
 
