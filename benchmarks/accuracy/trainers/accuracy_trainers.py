@@ -90,18 +90,10 @@ def _with_nnunet_loss() -> type:
     return WithNnUNetLoss
 
 
-@cache
 def _with_nnunet_schedule() -> type:
-    from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
+    from nnunet_mamba.trainers.falling_rate import FallingRate
 
-    class WithNnUNetSchedule:
-        """The rate falls from the trainer's first one to nothing over the whole training, as a polynomial."""
-
-        def configure_optimizers(self):
-            optimizer, _ = super().configure_optimizers()
-            return optimizer, PolyLRScheduler(optimizer, self.initial_lr, self.num_epochs)
-
-    return WithNnUNetSchedule
+    return FallingRate
 
 
 @cache
