@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from matrix import Matrix, Run, home
+from matrix import Matrix, Run, Together, home
 
 from nnunet_mamba.files import replacing
 
@@ -28,6 +28,8 @@ def gather(matrix: Matrix, work: str | Path, results: Path) -> None:
     runs = {key_of(run): run for run in read(results)}
     for run in matrix.runs:
         runs[run.key] = numbers(run, Path(work))
+    for together in matrix.together:
+        runs[together.key] = numbers_together(together, Path(work), [runs[run.key] for run in together.runs])
     write(results, list(runs.values()))
 
 
@@ -76,6 +78,25 @@ def numbers(run: Run, work: Path) -> dict[str, Any]:
         "seconds_per_step": round(steps["seconds_per_step"], 4),
         "peak_bytes": max(part["peak_bytes"] for part in parts),
         **(_validated(trained) if run.column.choices else _tested(column / "evaluations" / fold)),
+    }
+
+
+def numbers_together(together: Together, work: Path, members: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What the runs of an ensemble gave together; `members` are what each gave."""
+    column, row, fold, seed = together.key
+    return {
+        "column": column,
+        "row": row,
+        "fold": fold,
+        "seed": seed,
+        "settings": together.column.settings,
+        "of": [member["trainer"] for member in members],
+        "command": f"nnUNetv2_ensemble -i {' '.join(together.ensemble.of)} -o {row}",
+        "commit": ", ".join(dict.fromkeys(member["commit"] for member in members)),
+        "versions": members[-1]["versions"],
+        "started": max(member["started"] for member in members),
+        "parameters": sum(member["parameters"] for member in members),
+        **_tested(home(work, together.column) / "evaluations" / together.column.dataset_folder / together.folder),
     }
 
 

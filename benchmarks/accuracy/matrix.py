@@ -131,14 +131,63 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Ensemble:
+    """Rows that predict together.
+
+    Attributes:
+        of: their names.
+        what: for the table.
+    """
+
+    name: str
+    of: tuple[str, ...]
+    what: str
+
+
+@dataclass(frozen=True)
+class Together:
+    """The runs of an ensemble's rows that differ in nothing else."""
+
+    ensemble: Ensemble
+    runs: tuple[Run, ...]
+
+    @property
+    def column(self) -> Column:
+        return self.runs[0].column
+
+    @property
+    def key(self) -> tuple[str, str, str, int]:
+        return self.column.name, self.ensemble.name, self.runs[0].fold, self.runs[0].seed
+
+    @property
+    def folder(self) -> str:
+        """Below a column's `predictions` and `evaluations`; beside those of the runs."""
+        return f"Ensemble_{self.ensemble.name}/fold_{self.runs[0].fold}_seed{self.runs[0].seed}"
+
+
+@dataclass(frozen=True)
 class Matrix:
-    """All columns and rows there are, and the runs that are asked for."""
+    """All columns, rows and ensembles there are, and the runs that are asked for."""
 
     columns: Mapping[str, Column]
     rows: Mapping[str, Row]
+    ensembles: Mapping[str, Ensemble]
     plans: Mapping[str, Mapping[str, Any]]
     first: str
     runs: Sequence[Run] = field(default=())
+
+    @property
+    def together(self) -> list[Together]:
+        """The ensembles of which all runs are asked for."""
+        runs = {run.key: run for run in self.runs if not run.column.choices}
+        found = []
+        for ensemble in self.ensembles.values():
+            for column, row, fold, seed in runs:
+                if row == ensemble.of[0]:
+                    members = [runs.get((column, each, fold, seed)) for each in ensemble.of]
+                    if all(members):
+                        found.append(Together(ensemble, tuple(filter(None, members))))
+        return found
 
     def unchanged(self, row: Row) -> Row | None:
         """The row whose recipe `row` changes, if there is one."""
@@ -179,6 +228,7 @@ def read(config: Mapping[str, Any]) -> Matrix:
     plans = config["plans"]
     rows = {name: _row(name, settings, plans) for name, settings in config["rows"].items()}
     _all_different("trainer, changes and plans", {name: (r.trainer, r.changes, r.plans) for name, r in rows.items()})
+    ensembles = {name: _ensemble(name, settings, rows) for name, settings in config["ensembles"].items()}
     first = config["first"]
     if first not in rows:
         raise ValueError(f"first: got {first!r}, wanted a row: {', '.join(rows)}")
@@ -201,7 +251,7 @@ def read(config: Mapping[str, Any]) -> Matrix:
             f"got {', '.join(asked['trainers'])} in {', '.join(asked['datasets'])}, wanted rows that run there: "
             "candidates run in columns with `choices` only, ablations in the others only"
         )
-    return Matrix(columns, rows, plans, first, runs)
+    return Matrix(columns, rows, ensembles, plans, first, runs)
 
 
 def _column(name: str, settings: Mapping[str, Any]) -> Column:
@@ -243,6 +293,18 @@ def _row(name: str, settings: Mapping[str, Any], plans: Mapping[str, Any]) -> Ro
         if got not in known:
             raise ValueError(f"{where}: {key}: got {got!r}, wanted one of {', '.join(known)}")
     return row
+
+
+def _ensemble(name: str, settings: Mapping[str, Any], rows: Mapping[str, Row]) -> Ensemble:
+    _check_name("ensembles", name)
+    where = f"ensembles: {name}"
+    _check_keys(where, settings, Ensemble)
+    if name in rows:
+        raise ValueError(f"{where}: got the name of a row, wanted another one")
+    of = tuple(_chosen(f"{where}: of", settings["of"], {row: rows[row] for row in rows if rows[row].group in IN_TABLE}))
+    if len(set(of)) < 2:
+        raise ValueError(f"{where}: of: got {', '.join(of)}, wanted two rows or more")
+    return Ensemble(name, of, settings["what"])
 
 
 def _check_keys(where: str, settings: Mapping[str, Any], kind: type) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from gather import read as read_runs
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from matrix import Column, Matrix, Row, Run, read
+from matrix import Column, Matrix, Run, read
 
 from nnunet_mamba.files import replacing
 from nnunet_mamba.report.statistics import compare, holm, summarise
@@ -64,6 +64,10 @@ def render(matrix: Matrix, results: Sequence[Result], pictures: Collection[str] 
 def is_of(matrix: Matrix, result: Result) -> bool:
     """Whether the matrix still has the run that gave `result`, with the same settings."""
     column, row = matrix.columns.get(result["column"]), matrix.rows.get(result["row"])
+    ensemble = matrix.ensembles.get(result["row"])
+    if column is not None and ensemble is not None:
+        members = [Run(column, matrix.rows[name], result["fold"], result["seed"]).trainer for name in ensemble.of]
+        return (column.settings, members) == (result["settings"], result["of"])
     if column is None or row is None:
         return False
     run = Run(column, row, result["fold"], result["seed"])
@@ -71,11 +75,12 @@ def is_of(matrix: Matrix, result: Result) -> bool:
 
 
 def _by_row(matrix: Matrix, column: Column, results: Sequence[Result]) -> dict[str, list[Result]]:
-    """The runs in `column` of each row that runs there."""
+    """The runs in `column` of each row that runs there, and then of ensembles."""
+    names = [name for name, row in matrix.rows.items() if row.group in column.groups]
+    names += [] if column.choices else matrix.ensembles
     return {
         name: [result for result in results if (result["column"], result["row"]) == (column.name, name)]
-        for name, row in matrix.rows.items()
-        if row.group in column.groups
+        for name in names
     }
 
 
@@ -100,14 +105,16 @@ def _column(matrix: Matrix, column: Column, results: Sequence[Result]) -> dict[s
     others = [name for name in there if name != matrix.first]
     ps = [compared(there.get(matrix.first, ()), there[name]) for name in others]
     corrected = dict(zip(others, holm(ps), strict=True))
-    rows = [_row(matrix.rows[name], runs, corrected.get(name, math.nan)) for name, runs in there.items()]
+    what = {name: each.what for name, each in (matrix.rows | matrix.ensembles).items()}
+    rows = [_row(what[name], runs, corrected.get(name, math.nan)) for name, runs in there.items()]
+    trained = [result for result in of_column if result["row"] in matrix.rows]
     return _about(column) | {
         "cases": len({case for result in of_column for case in result["cases"]}),
         "unit": ", ".join(sorted({result["unit"] for result in of_column})),
-        "machines": sorted({_machine(result) for result in of_column}),
+        "machines": sorted({_machine(result) for result in trained}),
         "rows": rows,
-        "missing": [matrix.rows[name].what for name in by_row if name not in there],
-        "runs": [_run(matrix.rows[result["row"]], result) for name in there for result in there[name]],
+        "missing": [what[name] for name in by_row if name not in there],
+        "runs": [_run(what[name], result) for name in there for result in there[name]],
     }
 
 
@@ -129,26 +136,25 @@ def _choices(matrix: Matrix, column: Column, results: Sequence[Result]) -> dict[
     return _about(column) | {"cases": len(cases), "rows": rows}
 
 
-def _row(row: Row, runs: Sequence[Result], p: float) -> dict[str, Any]:
+def _row(what: str, runs: Sequence[Result], p: float) -> dict[str, Any]:
     cells = {metric: interval(mean_per_case(runs, metric), metric) for metric in METRICS}
     return cells | {
-        "what": row.what,
-        "trainer": row.trainer,
+        "what": what,
         "p": _p(p),
-        "seconds": _span([run["seconds_per_step"] for run in runs], "{:.3g} s"),
-        "memory": _span([run["peak_bytes"] / 2**30 for run in runs], "{:.2f} GiB"),
+        "seconds": _span([run["seconds_per_step"] for run in runs if "seconds_per_step" in run], "{:.3g} s"),
+        "memory": _span([run["peak_bytes"] / 2**30 for run in runs if "peak_bytes" in run], "{:.2f} GiB"),
         "parameters": _span([run["parameters"] / 1e6 for run in runs], "{:.2f} M"),
         "runs": len(runs),
     }
 
 
-def _run(row: Row, result: Result) -> dict[str, Any]:
+def _run(what: str, result: Result) -> dict[str, Any]:
     cells = {}
     for metric in METRICS:
         values = list(mean_per_case([result], metric).values())
         cells[metric] = number(sum(values) / len(values), metric) if values else NO_VALUE
     keys = "fold", "seed", "commit", "command", "started"
-    return cells | {"what": row.what} | {key: result[key] for key in keys}
+    return cells | {"what": what} | {key: result[key] for key in keys}
 
 
 def mean_per_case(runs: Sequence[Result], metric: str) -> dict[str, float]:
@@ -211,6 +217,8 @@ def _machine(result: Result) -> str:
 
 
 def _span(values: Sequence[float], text: str) -> str:
+    if not values:  # of an ensemble
+        return NO_VALUE
     low, high = text.format(min(values)), text.format(max(values))
     return low if low == high else f"{low.rpartition(' ')[0]} to {high}"
 

@@ -385,6 +385,32 @@ def test_recipes_are_compared_on_validation_cases(tmp_path):
         read(datasets="PH2", trainers="da_mambanet_poly")
 
 
+def test_rows_together_have_a_line_in_the_table(tmp_path):
+    found = read(datasets="PH2", trainers=["nnunet", "da_mambanet"], seeds=[0, 1])
+    first, second = found.together
+    assert first.key == ("PH2", "nnunet_and_da_mambanet", "0", 0) and second.key[-1] == 1
+    assert [run.row.name for run in first.runs] == ["nnunet", "da_mambanet"]
+    assert not read(datasets="PH2", trainers=["nnunet", "dermomamba"]).together
+    ten = np.linspace(0.8, 0.89, 10)
+    results = [made_up(run, ten + 0.01 * (run.row.name != "nnunet")) for run in found.runs if run.seed == 0]
+    evaluated = tmp_path / first.column.folder / "evaluations" / first.column.dataset_folder / first.folder
+    evaluated.mkdir(parents=True)
+    (evaluated / "summary.json").write_text(json.dumps({"about": {"unit": "px"}}))
+    lines = [f"case{i},{value + 0.02}" for i, value in enumerate(ten)]
+    (evaluated / "metrics.csv").write_text("\n".join(["case,dice", *lines]))
+    together = gather.numbers_together(first, tmp_path, results)
+    page = table.render(read(), [*results, together])
+    line = cells(page, f"| {CONFIG['ensembles']['nnunet_and_da_mambanet']['what']} |")[0]
+    assert line[1].startswith("86.50 (") and line[5:] == ["0.004", "10.00 M", "–", "–", "1"]
+    changed = together | {"of": ["nnUNetTrainer_1epochs_1iterations_seed0", "DAMambaTrainer_1epochs_1iterations_seed0"]}
+    assert "1 run in the file of results had other settings" in table.render(read(), [*results, changed])
+    wrong = {"of": ["nnunet", "da_mambanet_poly"], "what": "wrong"}
+    with pytest.raises(ValueError, match="ensembles: wrong: of: got da_mambanet_poly, wanted all, or any of nnunet"):
+        read(ensembles={"wrong": wrong})
+    with pytest.raises(ValueError, match="of: got nnunet, wanted two rows or more"):
+        read(ensembles={"wrong": wrong | {"of": "nnunet"}})
+
+
 def test_the_worst_cases_are_drawn_as_outlines(tmp_path):
     found = read(datasets="PH2", trainers=["nnunet", "slicemamba", "da_mambanet"], seeds=[0, 1])
     column = found.columns["PH2"]

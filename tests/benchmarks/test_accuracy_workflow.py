@@ -73,6 +73,7 @@ def test_the_whole_matrix(whole):
         "train": tested + chosen_between,
         **dict.fromkeys(("predict", "evaluate"), tested),
         "report": in_table * repeated,
+        **dict.fromkeys(("ensemble", "evaluate_ensemble"), len(CONFIG["ensembles"]) * in_table * repeated),
         "compare_validation": (columns - in_table) * len(CONFIG["seeds"]),
         **dict.fromkeys(("gather", "worst", "table", "all"), 1),
     }
@@ -110,10 +111,23 @@ def test_a_part_is_compared_with_the_first_row(tmp_path):
     }
 
 
+def test_rows_predict_together(tmp_path):
+    asked = ["datasets=PH2", "seeds=[3,5]", "trainers=[nnunet,da_mambanet,dermomamba]"]
+    jobs, commands, _ = dry_run(tmp_path, config=asked)
+    assert (
+        jobs["ensemble"] == jobs["evaluate_ensemble"] == 2
+    )  # of two rows; of the others not all members are asked for
+    for command, seed in zip(sorted(commands["ensemble"]), "35", strict=True):
+        folders, made = re.search(r"nnUNetv2_ensemble -i (\S+ \S+) -o (\S+)", command).groups()
+        names = [Path(folder).parts[-2].partition("_")[0] for folder in folders.split()]
+        assert names == ["nnUNetTrainer", "DAMambaTrainer"] and folders.count(f"_seed{seed}__") == 2
+        assert made.endswith(f"predictions/Dataset501_PH2/Ensemble_nnunet_and_da_mambanet/fold_0_seed{seed}")
+
+
 def test_choices_need_no_prediction_of_a_test_case(tmp_path):
     jobs, commands, _ = dry_run(tmp_path, "validation", config=PART)
     assert jobs["train"] == 8 and jobs["compare_validation"] == 2
-    assert not {"predict", "evaluate", "report", "gather", "table"} & set(jobs)
+    assert not {"predict", "ensemble", "evaluate", "report", "gather", "table"} & set(jobs)
     for command, seed in zip(sorted(commands["compare_validation"]), "35", strict=True):
         models = re.search(r"report -d 501 -tr (\S+) (\S+) -np", command).groups()
         assert [model.partition("_")[0] for model in models] == ["nnUNetTrainer", "DAMambaTrainer"]
