@@ -8,7 +8,7 @@ losses/ with a class `<Name>Loss`; the trainer `nnUNetTrainer<Name>` is nnU-Net'
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -31,6 +31,7 @@ class Entry:
         sizes: what plans may set, each an argument of the network, with the help for its option.
         sizes_entry: the entry of a plans' configuration that holds these sizes.
         finds: the trainer that takes what `nnunet_mamba search` finds with this one.
+        tuned: what the trainer with `_tuned` at its name's end, a class of the same file, does otherwise.
     """
 
     trainer: str
@@ -49,6 +50,7 @@ class Entry:
     sizes: Mapping[str, str] = field(default_factory=dict)
     sizes_entry: str = ""
     finds: str = ""
+    tuned: str = ""
 
 
 SLICEMAMBA_SIZES = {
@@ -70,6 +72,7 @@ NETWORKS = (
         multiply_adds=3_499_392_384,
         by_fvcore=1.712e9,
         by_torch=4.10e9,
+        tuned="nnU-Net's falling rate, averaged weights",
     ),
     Entry(
         "DermoMambaTrainer",
@@ -154,26 +157,32 @@ def _with_loss(name: str, file: str) -> Entry:
 
 # attributes that the endings of a trainer's name change
 DEMO = {"num_epochs": 5, "num_iterations_per_epoch": 16, "num_val_iterations_per_epoch": 4}
-NAME = re.compile(r"(\w+?)(?:_([1-9][0-9]*)epochs|(_demo))?")
+NAME = re.compile(r"(\w+?)(_tuned)?(?:_([1-9][0-9]*)epochs|(_demo))?")
 
 
 def find(name: str) -> tuple[Entry, dict[str, int]]:
     """The trainer called `name`, and the attributes that `name` changes: `NAME_<n>epochs` trains for n epochs.
 
-    `NAME_demo` is for the minutes of `nnunet_mamba demo`.
+    `NAME_demo` is for the minutes of `nnunet_mamba demo`. The entry of `NAME_tuned`, which some trainers have, is that
+    of NAME with another `trainer`.
 
     Raises:
         KeyError: there is no such trainer; says which there are.
     """
     if match := NAME.fullmatch(name):
-        trainer, epochs, demo = match.groups()
+        trainer, tuned, epochs, demo = match.groups()
         for entry in entries():
-            if entry.trainer == trainer:
-                return entry, DEMO if demo else {"num_epochs": int(epochs)} if epochs else {}
+            if entry.trainer == trainer and (entry.tuned or not tuned):
+                found = replace(entry, trainer=trainer + tuned) if tuned else entry
+                return found, DEMO if demo else {"num_epochs": int(epochs)} if epochs else {}
     raise KeyError(
-        f"got the trainer {name!r}, wanted {', '.join(entry.trainer for entry in entries())}, or one of these with "
-        "_<n>epochs at its end, n from 1"
+        f"got the trainer {name!r}, wanted {', '.join(names())}, or one of these with _<n>epochs at its end, n from 1"
     )
+
+
+def names() -> list[str]:
+    """Of all trainers, those with `_tuned` too."""
+    return [name for each in entries() for name in (each.trainer, *([f"{each.trainer}_tuned"] if each.tuned else []))]
 
 
 def is_like_ours(name: str) -> bool:
@@ -193,4 +202,8 @@ def table() -> str:
             f"{entry.multiply_adds / 1e9:.2f} G" if entry.multiply_adds else "as planned",
         )
         rows.append((f"`{entry.trainer}`", entry.title, *counts, entry.loss, entry.paper))
+        if entry.tuned:
+            rows.append(
+                (f"`{entry.trainer}_tuned`", entry.title, *counts, f"{entry.loss}; {entry.tuned}", "our recipe")
+            )
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)

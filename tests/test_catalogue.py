@@ -100,6 +100,8 @@ def test_the_docs_show_the_table(page):
     [
         ("DAMambaTrainer", "DAMambaTrainer", {}),
         ("nnUNetTrainerASFM_12epochs", "nnUNetTrainerASFM", {"num_epochs": 12}),
+        ("DAMambaTrainer_tuned", "DAMambaTrainer_tuned", {}),
+        ("DAMambaTrainer_tuned_3epochs", "DAMambaTrainer_tuned", {"num_epochs": 3}),
         ("SliceMambaSupernetTrainer_demo", "SliceMambaSupernetTrainer", catalogue.DEMO),
     ],
 )
@@ -108,7 +110,9 @@ def test_names_of_trainers(name, trainer, changed):
     assert (entry.trainer, attributes) == (trainer, changed)
 
 
-@pytest.mark.parametrize("name", ["", "nnUNetTrainer", "DAMambaTrainer_0epochs", "DAMambaTrainer_5epochs_5epochs"])
+@pytest.mark.parametrize(
+    "name", ["", "nnUNetTrainer", "DAMambaTrainer_0epochs", "DAMambaTrainer_5epochs_5epochs", "DermoMambaTrainer_tuned"]
+)
 def test_other_names_are_refused(name):
     with pytest.raises(KeyError, match="wanted DAMambaTrainer, .*, nnUNetTrainerASFM, .* with _<n>epochs at its end"):
         catalogue.find(name)
@@ -117,7 +121,7 @@ def test_other_names_are_refused(name):
 def test_rooms_list_what_they_have():
     assert {"ASFMLoss", "GuideFusionLoss"} <= set(losses.__all__) <= set(dir(losses))
     assert {entry.network for entry in catalogue.NETWORKS} < set(dir(networks))
-    assert {entry.trainer for entry in catalogue.entries()} < set(dir(trainers))
+    assert set(catalogue.names()) < set(dir(trainers))
     for room in (losses, networks, trainers):
         with pytest.raises(AttributeError, match="Nothing"):
             room.Nothing  # noqa: B018 (it raises)

@@ -29,4 +29,4 @@ def __getattr__(name: str) -> type:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *(entry.trainer for entry in catalogue.entries())])
+    return sorted([*globals(), *catalogue.names()])

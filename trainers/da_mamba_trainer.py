@@ -7,6 +7,8 @@ from nnunet_mamba.heap import keep_freed_memory
 from nnunet_mamba.losses import ASFMLoss
 from nnunet_mamba.networks.da_mambanet import DAMambaNet
 from nnunet_mamba.trainers.adam_with_plateau import AdamWithPlateau
+from nnunet_mamba.trainers.averaged_weights import AveragedWeights
+from nnunet_mamba.trainers.falling_rate import FallingRate
 from nnunet_mamba.trainers.with_loss import WithLoss
 
 
@@ -38,3 +40,11 @@ class DAMambaTrainer(WithLoss, AdamWithPlateau):
 
     def _get_deep_supervision_scales(self) -> list[list[float]] | None:
         return [[1.0, 1.0]] * len(self.output_weights) if self.enable_deep_supervision else None
+
+
+class DAMambaTrainer_tuned(AveragedWeights, FallingRate, DAMambaTrainer):
+    """DAMambaTrainer with two changes of ours, chosen on validation cases: see docs/results.md, "What was tried".
+
+    The rate falls by nnU-Net's polynomial instead of waiting for a plateau, and predictions are made with an average of
+    the weights.
+    """

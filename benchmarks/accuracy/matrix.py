@@ -11,8 +11,8 @@ from typing import Any
 
 DEFAULT_PLANNER, DEFAULT_PLANS = "ExperimentPlanner", "nnUNetPlans"
 NAME = re.compile(r"[A-Za-z0-9_]+")  # of rows and columns: parts of file names
-GROUPS = "baseline", "ours", "ablation", "candidate"
-IN_TABLE, CHOSEN_BETWEEN = ("baseline", "ours", "ablation"), ("baseline", "ours", "candidate")
+GROUPS = "baseline", "ours", "tuned", "ablation", "candidate"
+IN_TABLE, CHOSEN_BETWEEN = ("baseline", "ours", "tuned", "ablation"), ("baseline", "ours", "candidate")
 CHANGES = "nnunet_loss", "cross_entropy", "poly", "average"
 
 

@@ -24,7 +24,7 @@ SHOWN = ("nnunet-mamba", "torch", "torchvision", "nnunetv2", "numba", "SimpleITK
 LOOK_UP = """
 from nnunet_mamba import catalogue
 from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
-print("FOUND", *{recursive_find_trainer_class_by_name(entry.trainer).__module__ for entry in catalogue.entries()})
+print("FOUND", *{recursive_find_trainer_class_by_name(name).__module__ for name in catalogue.names()})
 """
 
 
@@ -143,7 +143,7 @@ def _trainers() -> Finding:
     """Looks up every trainer in a new interpreter, like nnU-Net's commands."""
     done = subprocess.run([sys.executable, "-c", LOOK_UP], capture_output=True, text=True)
     if "FOUND nnunet_mamba.trainers" in done.stdout:
-        return Finding("nnU-Net finds trainers", f"yes, {', '.join(entry.trainer for entry in catalogue.entries())}")
+        return Finding("nnU-Net finds trainers", f"yes, {', '.join(catalogue.names())}")
     reason = (done.stderr.strip().splitlines() or ["not found"])[-1]
     if VARIABLE in os.environ and FOLDER in os.environ[VARIABLE].split(os.pathsep):
         return Finding(

@@ -69,7 +69,7 @@ def _published(subject: Subject, arithmetic: Arithmetic) -> list[str]:
         "  out every convolution that is written with padding='same'. Convolutions of this network that keep the size",
         f"  are {giga(same)} of the multiply-adds above; {giga(arithmetic.multiply_adds - same)} would remain.",
     ]
-    entry = next((entry for entry in catalogue.NETWORKS if entry.trainer == _plain(subject.name)), None)
+    entry = _entry(subject.name)
     if entry is not None and entry.by_fvcore and entry.by_torch:
         lines += [
             f"  For one class and 3 x 192 x 256, fvcore counts {entry.by_fvcore / 1e9:.3f} G in the authors' code, "
@@ -79,11 +79,11 @@ def _published(subject: Subject, arithmetic: Arithmetic) -> list[str]:
     return lines
 
 
-def _plain(trainer: str) -> str:
+def _entry(trainer: str) -> catalogue.Entry | None:
     try:
-        return catalogue.find(trainer)[0].trainer
+        return catalogue.find(trainer)[0]
     except KeyError:
-        return trainer
+        return None
 
 
 def giga(number: float) -> str:

@@ -62,14 +62,15 @@ def test_the_config_has_the_papers_columns_and_all_rows():
         run.column.epochs * run.column.iterations * run.column.batch == run.column.images_seen for run in found.runs
     )
     trained = {(row.trainer, row.changes) for row in found.rows.values() if row.group != "candidate"}
-    ours = {entry.trainer for entry in catalogue.entries() if not entry.finds}
+    finds = {entry.trainer for entry in catalogue.entries() if entry.finds}
+    ours = set(catalogue.names()) - finds
     assert trained == {(trainer, ()) for trainer in ours | {"nnUNetTrainer"}} | {
         (entry.trainer, ("nnunet_loss",)) for entry in catalogue.NETWORKS if "nnU-Net's" not in entry.loss
     }
     assert {row.plans for row in found.rows.values()} == set(found.plans)
     groups = Counter(row.group for row in found.rows.values())
     rows = len(TABLE) * (len(found.rows) - groups["candidate"])
-    rows += (len(found.columns) - len(TABLE)) * (len(found.rows) - groups["ablation"])
+    rows += (len(found.columns) - len(TABLE)) * (len(found.rows) - groups["ablation"] - groups["tuned"])
     assert len(found.runs) == rows * len(CONFIG["folds"]) * len(CONFIG["seeds"])
     assert len({(run.column.folder, run.model, run.fold) for run in found.runs}) == len(found.runs)  # a folder each
 

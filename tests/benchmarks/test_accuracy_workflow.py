@@ -46,7 +46,9 @@ def runs_of(choices):
     for column, row, fold, seed in product(
         CONFIG["columns"].values(), CONFIG["rows"].values(), CONFIG["folds"], CONFIG["seeds"]
     ):
-        if column.get("choices", False) != choices or row["group"] == ("ablation" if choices else "candidate"):
+        if column.get("choices", False) != choices or row["group"] in (
+            ("ablation", "tuned") if choices else ("candidate",)
+        ):
             continue
         changes = row.get("changes", [])
         changes = [changes] if isinstance(changes, str) else changes

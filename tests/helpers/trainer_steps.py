@@ -12,7 +12,7 @@ from torch.nn.functional import interpolate
 from helpers.nnunet_home import SIZES
 from nnunet_mamba import catalogue, trainers
 
-TRAINERS = tuple(entry.trainer for entry in catalogue.entries())
+TRAINERS = tuple(catalogue.names())
 
 
 def make_trainer(name: str, preprocessed: str | Path, results: str | Path, **settings):

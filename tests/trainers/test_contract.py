@@ -14,7 +14,7 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunet_mamba import catalogue, trainers
 
 VERSION = importlib.metadata.version("nnunetv2")
-TRAINERS = [getattr(trainers, entry.trainer + ending) for entry in catalogue.entries() for ending in ("", "_7epochs")]
+TRAINERS = [getattr(trainers, name + ending) for name in catalogue.names() for ending in ("", "_7epochs")]
 # parameters after self, as in nnU-Net 2.8.0 and 2.8.1
 METHODS = {
     "__init__": "plans configuration fold dataset_json device",
