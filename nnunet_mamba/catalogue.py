@@ -72,7 +72,7 @@ NETWORKS = (
         multiply_adds=3_499_392_384,
         by_fvcore=1.712e9,
         by_torch=4.10e9,
-        tuned="nnU-Net's falling rate, averaged weights",
+        tuned="a higher, falling rate and averaged weights",
     ),
     Entry(
         "DermoMambaTrainer",

@@ -224,6 +224,17 @@ def same(one, other):
     return all(torch.equal(value, other[name]) for name, value in one.items())
 
 
+def test_the_tuned_trainer_is_the_candidate_that_won(make):
+    """The same images, weights and average, bit by bit."""
+    runs = [
+        train(make(f"DAMambaTrainer_{recipe}_2epochs_2iterations_seed0"))
+        for recipe in ("tuned", "rate_poly_average", "poly_average")
+    ]
+    (images, tuned), (same_images, candidate), (_, other) = runs
+    assert len(images) == 4 and all(map(torch.equal, images, same_images))
+    assert same(tuned, candidate) and not same(tuned, other)
+
+
 def test_a_seed_gives_a_training_that_can_stop_and_go_on(make):
     name = "nnUNetTrainer_3epochs_2iterations_seed{}".format
     images, weights = train(make(name(0)))
