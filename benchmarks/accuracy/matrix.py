@@ -167,19 +167,25 @@ class Together:
 
 @dataclass(frozen=True)
 class Matrix:
-    """All columns, rows and ensembles there are, and the runs that are asked for."""
+    """All columns, rows and ensembles there are, and the runs that are asked for.
+
+    Attributes:
+        first: the row that others are compared with.
+        probabilities: whether predictions keep them, which ensembles need.
+    """
 
     columns: Mapping[str, Column]
     rows: Mapping[str, Row]
     ensembles: Mapping[str, Ensemble]
     plans: Mapping[str, Mapping[str, Any]]
     first: str
+    probabilities: bool
     runs: Sequence[Run] = field(default=())
 
     @property
     def together(self) -> list[Together]:
-        """The ensembles of which all runs are asked for."""
-        runs = {run.key: run for run in self.runs if not run.column.choices}
+        """The ensembles of which all runs are asked for; none without probabilities."""
+        runs = {run.key: run for run in self.runs if not run.column.choices and self.probabilities}
         found = []
         for ensemble in self.ensembles.values():
             for column, row, fold, seed in runs:
@@ -251,7 +257,7 @@ def read(config: Mapping[str, Any]) -> Matrix:
             f"got {', '.join(asked['trainers'])} in {', '.join(asked['datasets'])}, wanted rows that run there: "
             "candidates run in columns with `choices` only, ablations in the others only"
         )
-    return Matrix(columns, rows, ensembles, plans, first, runs)
+    return Matrix(columns, rows, ensembles, plans, first, bool(config["soft_dice"]), runs)
 
 
 def _column(name: str, settings: Mapping[str, Any]) -> Column:

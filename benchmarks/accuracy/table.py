@@ -67,7 +67,7 @@ def is_of(matrix: Matrix, result: Result) -> bool:
     ensemble = matrix.ensembles.get(result["row"])
     if column is not None and ensemble is not None:
         members = [Run(column, matrix.rows[name], result["fold"], result["seed"]).trainer for name in ensemble.of]
-        return (column.settings, members) == (result["settings"], result["of"])
+        return (column.settings, members) == (result["settings"], result.get("of"))
     if column is None or row is None:
         return False
     run = Run(column, row, result["fold"], result["seed"])

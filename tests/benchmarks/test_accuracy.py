@@ -406,6 +406,7 @@ def test_rows_together_have_a_line_in_the_table(tmp_path):
     assert first.key == ("PH2", "nnunet_and_da_mambanet", "0", 0) and second.key[-1] == 1
     assert [run.row.name for run in first.runs] == ["nnunet", "da_mambanet"]
     assert not read(datasets="PH2", trainers=["nnunet", "dermomamba"]).together
+    assert not read(datasets="PH2", trainers=["nnunet", "da_mambanet"], soft_dice=False).together
     ten = np.linspace(0.8, 0.89, 10)
     results = [made_up(run, ten + 0.01 * (run.row.name != "nnunet")) for run in found.runs if run.seed == 0]
     evaluated = tmp_path / first.column.folder / "evaluations" / first.column.dataset_folder / first.folder
