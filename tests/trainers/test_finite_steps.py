@@ -15,16 +15,6 @@ from nnunet_mamba.losses import ASFMLoss, GuideFusionLoss
 GOOD, NAN, INFINITE = 0.0, float("nan"), float("inf")
 
 
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory):
-    cases = tiny_nnunet.discs(2)
-    environment = tiny_nnunet.write(tmp_path_factory.mktemp("tiny"), cases, [{"train": ["disc0"], "val": ["disc1"]}])
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        for name, value in environment.items():
-            monkeypatch.setenv(name, value)
-        yield environment
-
-
 @pytest.fixture
 def make(environment):
     def trainer(name, scaler=False):
