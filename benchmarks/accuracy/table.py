@@ -133,7 +133,8 @@ def _choices(matrix: Matrix, column: Column, results: Sequence[Result]) -> dict[
         seeds = ", ".join(number(mean_of([run]), "dice") for run in sorted(runs, key=lambda run: run["seed"]))
         rows.append({"what": matrix.rows[name].what, **cells, "seeds": seeds, "difference": difference, "p": _p(p)})
     cases = {case for runs in there.values() for result in runs for case in result["cases"]}
-    return _about(column) | {"cases": len(cases), "rows": rows}
+    runs = [_run(matrix.rows[name].what, result) for name in there for result in there[name]]
+    return _about(column) | {"cases": len(cases), "rows": rows, "runs": runs}
 
 
 def _row(what: str, runs: Sequence[Result], p: float) -> dict[str, Any]:

@@ -381,7 +381,8 @@ def test_recipes_are_compared_on_validation_cases(tmp_path):
     before, after = page.split("## What was tried")
     assert before.count("No run yet.") == len(TABLE) and "nnU-Net's schedule" not in before
     assert "### PH2, 96x128" in after and "10 validation cases." in after
-    plain, poly = cells(after, "| DA-MambaNet, ASFM")
+    plain, poly, *each = cells(after, "| DA-MambaNet, ASFM")
+    assert [line[1:4] for line in each] == [["0", "0", "84.50"], ["0", "1", "88.50"], ["0", "1", "89.00"]]
     assert plain[1].startswith("86.50 (") and plain[3:] == ["84.50, 88.50", "–", "–"]
     assert poly[3:] == ["89.00", "+0.50 (+0.50 to +0.50)", "0.002"]
 

@@ -155,6 +155,14 @@ def test_what_is_there_is_not_made_again(tmp_path):
     assert "-tr DAMambaTrainer_" in commands["train"][0] and jobs["predict"] == jobs["evaluate"] == 2
 
 
+def test_runs_are_gathered_even_if_the_results_are_newer(tmp_path):
+    """As after `git pull`, or when another part of the matrix was gathered in between."""
+    for file in ("results.json", "results.md", "results_PH2.png"):
+        (tmp_path / file).touch()
+    jobs, _, _ = dry_run(tmp_path, config=PART)
+    assert jobs["gather"] == jobs["worst"] == jobs["table"] == 1
+
+
 @pytest.mark.skipif(find_spec("snakemake_executor_plugin_slurm") is None, reason="needs its plugin for SLURM")
 def test_the_profile_for_slurm(tmp_path):
     profile = ["--workflow-profile", str(ACCURACY / "profiles" / "slurm")]
