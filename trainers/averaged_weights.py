@@ -11,6 +11,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from nnunet_mamba.trainers.finite_steps import FiniteSteps
 
+Tensors = tuple[Tensor, ...] | list[Tensor]
 ENTRY = "weights_in_training"  # of a checkpoint's "optimizer_state"
 
 
@@ -36,7 +37,7 @@ class AveragedWeights(FiniteSteps):
         self.optimizer.register_state_dict_post_hook(self._add_weights)
         self.optimizer.register_load_state_dict_pre_hook(self._take_weights)
 
-    def _move(self, averages: list[Tensor], weights: list[Tensor], steps: Tensor) -> None:
+    def _move(self, averages: Tensors, weights: Tensors, steps: Tensor | int) -> None:
         """Move `averages` to `weights`, all of one type, after so many steps."""
         if averages[0].is_floating_point():
             torch._foreach_lerp_(averages, weights, max(1 - self.average_decay, 9 / (int(steps) + 10)))
