@@ -191,8 +191,8 @@ class Matrix:
             for column, row, fold, seed in runs:
                 if row == ensemble.of[0]:
                     members = [runs.get((column, each, fold, seed)) for each in ensemble.of]
-                    if all(members):
-                        found.append(Together(ensemble, tuple(filter(None, members))))
+                    if None not in members:
+                        found.append(Together(ensemble, tuple(members)))
         return found
 
     def unchanged(self, row: Row) -> Row | None:

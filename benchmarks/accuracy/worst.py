@@ -27,12 +27,18 @@ TRUTH, PREDICTION = "#a6cbe8", "#c2410c"  # differ for every kind of colour visi
 
 
 def runs_there(matrix: Matrix, column: Column, work: Path) -> list[Run]:
-    """A run of each row in `column` that has been evaluated, the first one."""
+    """The first run of each row in `column` that has been evaluated, asked for now or before.
+
+    Of the folds and seeds that are asked for.
+    """
+    asked = dict.fromkeys((run.fold, run.seed) for run in matrix.runs if run.column == column)
     found: dict[str, Run] = {}
-    for run in matrix.runs:
-        evaluated = home(work, column) / "evaluations" / run.column.dataset_folder / run.model / f"fold_{run.fold}"
-        if run.column.name == column.name and (evaluated / "metrics.csv").exists():
-            found.setdefault(run.row.name, run)
+    for row in matrix.rows.values():
+        for fold, seed in asked:
+            run = Run(column, row, fold, seed)
+            evaluated = home(work, column) / "evaluations" / column.dataset_folder / run.model / f"fold_{fold}"
+            if row.group in column.groups and (evaluated / "metrics.csv").exists():
+                found.setdefault(row.name, run)
     return list(found.values())
 
 

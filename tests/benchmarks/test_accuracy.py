@@ -456,6 +456,8 @@ def test_the_worst_cases_are_drawn_as_outlines(tmp_path):
         ("nnunet", 1),
         ("slicemamba", 1),
     ]
+    part = read(datasets="PH2", trainers="da_mambanet", seeds=[0, 1])  # a part of the matrix keeps the others' lines
+    assert [run.row.name for run in worst.runs_there(part, column, tmp_path)] == ["nnunet", "slicemamba"]
     assert worst.worst_cases([cases, cases | {"case0": 0.0}])[:2] == ["case0", "case7"]
     file = table.picture_of(tmp_path / "results.md", column)
     assert worst.draw(found, column, tmp_path, file)
