@@ -91,7 +91,7 @@ def numbers_together(together: Together, work: Path, members: Sequence[Mapping[s
         "seed": seed,
         "settings": together.column.settings,
         "of": [member["trainer"] for member in members],
-        "command": f"nnUNetv2_ensemble -i {' '.join(together.ensemble.of)} -o {row}",
+        "command": together.command,
         "commit": ", ".join(dict.fromkeys(member["commit"] for member in members)),
         "versions": members[-1]["versions"],
         "started": max(member["started"] for member in members),

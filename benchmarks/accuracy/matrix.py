@@ -126,6 +126,11 @@ class Run:
         return f"{self.trainer}__{self.plans}__2d"
 
     @property
+    def predictions(self) -> str:
+        """Folder of the test cases' predictions, below the column's."""
+        return f"predictions/{self.column.dataset_folder}/{self.model}/fold_{self.fold}"
+
+    @property
     def key(self) -> tuple[str, str, str, int]:
         return self.column.name, self.row.name, self.fold, self.seed
 
@@ -163,6 +168,12 @@ class Together:
     def folder(self) -> str:
         """Below a column's `predictions` and `evaluations`; beside those of the runs."""
         return f"Ensemble_{self.ensemble.name}/fold_{self.runs[0].fold}_seed{self.runs[0].seed}"
+
+    @property
+    def command(self) -> str:
+        """What makes its predictions, in the column's folder."""
+        folders = " ".join(run.predictions for run in self.runs)
+        return f"nnUNetv2_ensemble -i {folders} -o predictions/{self.column.dataset_folder}/{self.folder}"
 
 
 @dataclass(frozen=True)

@@ -416,6 +416,9 @@ def test_rows_together_have_a_line_in_the_table(tmp_path):
     lines = [f"case{i},{value + 0.02}" for i, value in enumerate(ten)]
     (evaluated / "metrics.csv").write_text("\n".join(["case,dice", *lines]))
     together = gather.numbers_together(first, tmp_path, results)
+    folders = [f"predictions/Dataset501_PH2/{run.model}/fold_0" for run in first.runs]
+    made = f"predictions/Dataset501_PH2/{first.folder}"
+    assert together["command"] == f"nnUNetv2_ensemble -i {' '.join(folders)} -o {made}"
     page = table.render(read(), [*results, together])
     line = cells(page, f"| {CONFIG['ensembles']['nnunet_and_da_mambanet']['what']} |")[0]
     assert line[1].startswith("86.50 (") and line[5:] == ["0.004", "10.00 M", "–", "–", "1"]
