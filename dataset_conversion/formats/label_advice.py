@@ -30,6 +30,11 @@ def values(folder: Path, seen: ValueCounts, named: Sequence[Named] = (), nameles
     outlined = indices and WHITE in seen.values and seen.share(WHITE) <= small and seen.meet()
     background = 0 if zero else seen.most_common()[0]
     ways: Ways = []
+    absent = [entry for entry in named if _is_absent(entry, seen)]
+    if len(nameless) == len(absent) == 1 and nameless[0] > 0:  # such as white masks where 1 was named
+        other = {absent[0]: f"{nameless[0]}={absent[0].name}"}
+        text = ",".join(other.get(entry, _option(entry)) for entry in named)
+        ways.append((f"{absent[0].name} is {nameless[0]} in these masks", {**FREE, "labels": text}))
     if len(shown) <= MAX_INDEX + 2:
         names = {} if named else {background: BACKGROUND}  # first, so that the option never starts with a minus
         names |= {value: f"class_{value}" for value in shown if value not in names}
@@ -108,6 +113,13 @@ def _table(shown: Sequence[int], seen: ValueCounts, text: Callable[[int], str]) 
     if len(shown) > MAX_SHOWN:
         rows.append(f"     and {len(shown) - MAX_SHOWN} more, up to {text(shown[-1])}")
     return "\n".join(rows)
+
+
+def _is_absent(entry: Named, seen: ValueCounts) -> bool:
+    """Whether no mask has a pixel of this class."""
+    return entry.name not in (BACKGROUND, IGNORE) and not any(
+        entry.first <= value <= entry.last for value in seen.values
+    )
 
 
 def _option(entry: Named) -> str:

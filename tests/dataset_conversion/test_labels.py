@@ -209,6 +209,28 @@ def test_a_value_without_a_name(tmp_path, nnunet):
 
 
 @pytest.mark.parametrize(
+    "labels, mask, settled_by",
+    [
+        ("0=background,1=lesion", boxes(255), ["0=background,255=lesion", "0=background,1=lesion,255=class_255"]),
+        (
+            "0=background,1-9=a,255=b",
+            boxes(20, 255),
+            ["0=background,20=a,255=b", "0=background,1-9=a,255=b,20=class_20"],
+        ),
+        ("0=background,1=a,9=ignore", boxes(1, 3), ["0=background,1=a,9=ignore,3=class_3"]),
+        ("0=background,1=a,2=b", boxes(3), ["0=background,1=a,2=b,3=class_3"]),  # a or b?
+    ],
+)
+def test_a_class_that_has_another_value(tmp_path, labels, mask, settled_by):
+    fed = plant(tmp_path, [mask, mask])
+    with pytest.raises(ValueError, match="without a name in --labels") as error:
+        convert(fed, labels=labels)
+    commands = [shlex.split(line) for line in str(error.value).splitlines() if line.startswith("  nnunet_mamba")]
+    assert [command[command.index("--labels") + 1] for command in commands] == settled_by
+    assert main(commands[0][1:]) == 0
+
+
+@pytest.mark.parametrize(
     "options, message",
     [
         ({"labels": "0=background"}, "expected 1 to 253 classes besides background and ignore"),
