@@ -13,7 +13,7 @@ DEFAULT_PLANNER, DEFAULT_PLANS = "ExperimentPlanner", "nnUNetPlans"
 NAME = re.compile(r"[A-Za-z0-9_]+")  # of rows and columns: parts of file names
 GROUPS = "baseline", "ours", "tuned", "ablation", "candidate"
 IN_TABLE, CHOSEN_BETWEEN = ("baseline", "ours", "tuned", "ablation"), ("baseline", "ours", "candidate")
-CHANGES = "nnunet_loss", "cross_entropy", "rate", "poly", "average"
+CHANGES = "nnunet_loss", "cross_entropy", "rate", "tenfold", "poly", "average"
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Row:
     Attributes:
         trainer: nnU-Net's own or one of ours.
         changes: what differs from the trainer's recipe, see trainers/accuracy_trainers.py: nnU-Net's loss, ASFM's cross
-            entropy with one class, three times the rate, nnU-Net's schedule, averaged weights, or nothing.
+            entropy with one class, three or ten times the rate, nnU-Net's schedule, averaged weights, or nothing.
         plans: a name in the config's `plans`.
         group: which rows to run first; a candidate is a recipe that may become a trainer if it wins on validation.
         what: network and loss, for the table.

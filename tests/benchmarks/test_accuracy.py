@@ -193,9 +193,10 @@ def test_candidates_of_several_changes(make):
     trainer.initialize()
     trainer.lr_scheduler.step(2)
     assert trainer.optimizer.param_groups[0]["lr"] == pytest.approx(1e-3 * 0.5**0.9)
-    faster = make("DermoMambaTrainer_rate_poly_4epochs_1iterations_seed0")
-    faster.initialize()
-    assert faster.initial_lr == faster.optimizer.param_groups[0]["lr"] == pytest.approx(3e-4)
+    for change, rate in (("rate", 3e-4), ("tenfold", 1e-3)):
+        faster = make(f"DermoMambaTrainer_{change}_poly_4epochs_1iterations_seed0")
+        faster.initialize()
+        assert faster.initial_lr == faster.optimizer.param_groups[0]["lr"] == pytest.approx(rate)
     row = read().rows["da_mambanet_poly_average"]
     assert row.changes == ("poly", "average")
     with pytest.raises(ValueError, match="rows: wrong: changes: got 'faster', wanted one of nnunet_loss"):

@@ -6,8 +6,8 @@
 NAME_12epochs_50iterations_seed0 is NAME for 12 epochs of 50 iterations. NAME_nnunetloss_12epochs_50iterations_seed0 has
 nnU-Net's loss, Dice and cross entropy, on each of the outputs that NAME trains; NAME_poly_... has nnU-Net's schedule
 from NAME's first rate; NAME_crossentropy_... has cross entropy beside ASFM with one class, too; NAME_average_...
-predicts with an average of the weights; NAME_rate_... has three times NAME's first rate. NAME_rate_poly_average_... has
-all three. All else stays NAME's.
+predicts with an average of the weights; NAME_rate_... has three times NAME's first rate, NAME_tenfold_... ten times.
+NAME_rate_poly_average_... has all three. All else stays NAME's.
 
 nnU-Net imports this file by its bare name and asks whether it has the class.
 """
@@ -21,13 +21,13 @@ import statistics
 import subprocess
 import sys
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
 
 NAME = re.compile(
-    r"(?P<trainer>\w+?)(?P<changes>(?:_(?:nnunetloss|crossentropy|rate|poly|average))*)"
+    r"(?P<trainer>\w+?)(?P<changes>(?:_(?:nnunetloss|crossentropy|rate|tenfold|poly|average))*)"
     r"_(?P<epochs>[1-9]\d*)epochs_(?P<iterations>[1-9]\d*)iterations_seed(?P<seed>\d+)"
 )
 RECORD = "accuracy_run.json"  # in the fold's folder
@@ -108,13 +108,13 @@ def _with_cross_entropy() -> type:
 
 
 @cache
-def _with_rate() -> type:
+def _with_rate(times: int) -> type:
     class WithRate:
-        """Three times the rate that the trainer after it among the bases has."""
+        """So many times the rate that the trainer after it among the bases has."""
 
         def __init_subclass__(cls, **kwargs) -> None:
             super().__init_subclass__(**kwargs)
-            cls.initial_lr = 3 * super().initial_lr
+            cls.initial_lr = times * super().initial_lr
 
     return WithRate
 
@@ -128,7 +128,8 @@ def _with_average() -> type:
 CHANGES = {
     "nnunetloss": _with_nnunet_loss,
     "crossentropy": _with_cross_entropy,
-    "rate": _with_rate,
+    "rate": partial(_with_rate, 3),
+    "tenfold": partial(_with_rate, 10),
     "poly": _with_nnunet_schedule,
     "average": _with_average,
 }
