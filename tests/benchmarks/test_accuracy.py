@@ -18,7 +18,7 @@ from nnunetv2.training.logging.nnunet_logger import MetaLogger
 from nnunetv2.utilities.find_class_by_name import recursive_find_python_class
 from PIL import Image
 
-from helpers import tiny_nnunet
+from helpers import accuracy_runs, tiny_nnunet
 from nnunet_mamba import catalogue, losses
 from nnunet_mamba.trainers.averaged_weights import AveragedWeights
 
@@ -491,22 +491,9 @@ def evaluated(tmp_path):
     fold = Path(run.column.dataset_folder, run.model, f"fold_{run.fold}")
     trained, evaluation = column / "nnUNet_results" / fold, column / "evaluations" / fold
     preprocessed = column / "nnUNet_preprocessed" / run.column.dataset_folder
-    for folder in (trained, evaluation, preprocessed):
+    for folder in (trained, evaluation):
         folder.mkdir(parents=True)
-    part = {
-        "command": "nnUNetv2_train 501 2d 0",
-        "commit": "a",
-        "versions": {},
-        "started": "1",
-        "device": "cpu",
-        "processor": "CPU",
-        "threads": 1,
-        "first_epoch": 0,
-        "steps": 500,
-        "seconds_per_step": 0.25,
-        "peak_bytes": 100,
-    }
-    second = part | {
+    second = accuracy_runs.PART | {
         "commit": "b",
         "started": "2",
         "first_epoch": 10,
@@ -514,11 +501,9 @@ def evaluated(tmp_path):
         "seconds_per_step": 1,
         "peak_bytes": 200,
     }
-    record = {"seed": 0, "epochs": 12, "images_seen": 4800, "patch_size": [192, 256], "batch_size": 8, "parameters": 9}
-    (trained / gather.RECORD).write_text(json.dumps(record | {"runs": [part, second]}))
-    planned = json.dumps({"configurations": {"2d": {"batch_size": 8}}})
-    (trained.parent / "plans.json").write_text(planned)
-    (preprocessed / f"{run.plans}.json").write_text(planned)
+    record = accuracy_runs.record_of(run, accuracy_runs.PART, second)
+    (trained / gather.RECORD).write_text(json.dumps(record))
+    accuracy_runs.leave_plans(run, trained, preprocessed)
     (evaluation / "summary.json").write_text(json.dumps({"about": {"unit": "px"}}))
     with open(evaluation / "metrics.csv", "w", newline="") as opened:
         writer = csv.writer(opened)

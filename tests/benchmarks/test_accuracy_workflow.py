@@ -1,5 +1,6 @@
 """The job graph of benchmarks/accuracy, by dry runs of Snakemake: nothing is converted or trained."""
 
+import json
 import os
 import re
 import subprocess
@@ -12,6 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from helpers import accuracy_runs
+
 ACCURACY = Path(__file__).parents[2] / "benchmarks" / "accuracy"
 CONFIG = yaml.safe_load((ACCURACY / "config.yaml").read_text())
 PART = ["datasets=PH2", "trainers=[nnunet,da_mambanet_nnunet_loss]", "folds=[0,2]", "seeds=[3,5]"]
@@ -19,15 +22,21 @@ HOME = Path("work", "PH2_size_192_256_test_40_seed_0")
 pytestmark = pytest.mark.skipif(find_spec("snakemake") is None, reason="needs snakemake")
 
 
-def dry_run(folder, *targets, config=(), options=()):
-    """(jobs per rule, shell commands per rule, the whole text) of `snakemake -n` in `folder`."""
+def snakemake(folder, *arguments, config=()):
+    """The whole text of a run in `folder` that succeeds."""
     own = [f"results={folder}/results.json", f"page={folder}/results.md"]
-    command = [sys.executable, "-m", "snakemake", "-s", str(ACCURACY / "Snakefile"), "-n", *targets, *options]
+    command = [sys.executable, "-m", "snakemake", "-s", str(ACCURACY / "Snakefile"), *arguments]
     command += ["--cores", "2", "--config", *own, *config]
     environment = os.environ | {"XDG_CACHE_HOME": str(folder / "cache")}
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment)
     text = done.stdout + done.stderr
     assert done.returncode == 0, text[-3000:]
+    return text
+
+
+def dry_run(folder, *targets, config=(), options=()):
+    """(jobs per rule, shell commands per rule, the whole text) of `snakemake -n` in `folder`."""
+    text = snakemake(folder, "-n", *targets, *options, config=config)
     stats = re.search(r"^job +count\n[- ]+\n(.*?)^total", text, re.MULTILINE | re.DOTALL)
     jobs = {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", stats[1] if stats else "", re.MULTILINE)}
     commands = {}
@@ -161,6 +170,29 @@ def test_runs_are_gathered_even_if_the_results_are_newer(tmp_path):
         (tmp_path / file).touch()
     jobs, _, _ = dry_run(tmp_path, config=PART)
     assert jobs["gather"] == jobs["worst"] == jobs["table"] == 1
+
+
+def test_the_page_is_made_each_time(tmp_path, monkeypatch):
+    """No mark of the last time is left that says it is there."""
+    monkeypatch.syspath_prepend(ACCURACY)
+    from matrix import home, read
+
+    run = read(CONFIG | {"datasets": "PH2Half", "trainers": "da_mambanet", "seeds": 0}).runs[0]
+    column = home(tmp_path / "work", run.column)
+    trained = column / "nnUNet_results" / run.column.dataset_folder / run.model / "fold_0"
+    (trained / "validation").mkdir(parents=True)
+    (trained / "accuracy_run.json").write_text(json.dumps(accuracy_runs.record_of(run, accuracy_runs.PART)))
+    accuracy_runs.leave_plans(run, trained, column / "nnUNet_preprocessed" / run.column.dataset_folder)
+    case = {"prediction_file": "IMD002.png", "metrics": {"1": {"Dice": 0.9123, "IoU": 0.8345}}}
+    (trained / "validation" / "summary.json").write_text(json.dumps({"metric_per_case": [case]}))
+    compared = column / "validation" / "seed0" / "index.html"
+    compared.parent.mkdir(parents=True)
+    compared.touch()
+    for _ in range(2):
+        text = snakemake(tmp_path, config=["datasets=PH2Half", "trainers=da_mambanet", "seeds=0"])
+        assert re.findall(r"^localrule (gather|table)", text, re.MULTILINE) == ["gather", "table"]
+        assert "91.23" in (tmp_path / "results.md").read_text()
+        assert [each.name for each in (tmp_path / "work").iterdir()] == [column.name]
 
 
 @pytest.mark.skipif(find_spec("snakemake_executor_plugin_slurm") is None, reason="needs its plugin for SLURM")
