@@ -31,6 +31,7 @@ class Column:
         iterations: training steps per epoch.
         choices: for choices between recipes, on validation cases alone. Baselines, the rows called ours and
             candidates run here, and candidates nowhere else.
+        note: what the numbers are good for, in words for the page.
         worst: what the worst test cases have in common, in words for the page.
     """
 
@@ -45,6 +46,7 @@ class Column:
     images_seen: int
     iterations: int
     choices: bool = False
+    note: str = ""
     worst: str = ""
 
     @property
@@ -177,10 +179,26 @@ class Together:
 
 
 @dataclass(frozen=True)
+class Paper:
+    """What a paper reports of a network, to stand beside what is measured here.
+
+    Attributes:
+        row: that has this network as its paper says.
+        what: the paper, for the table.
+        numbers: (Dice, IoU) in percent for each column that it has.
+    """
+
+    row: str
+    what: str
+    numbers: Mapping[str, tuple[float, float]]
+
+
+@dataclass(frozen=True)
 class Matrix:
     """All columns, rows and ensembles there are, and the runs that are asked for.
 
     Attributes:
+        papers: by row.
         first: the row that others are compared with.
         probabilities: whether predictions keep them, which ensembles need.
     """
@@ -188,6 +206,7 @@ class Matrix:
     columns: Mapping[str, Column]
     rows: Mapping[str, Row]
     ensembles: Mapping[str, Ensemble]
+    papers: Mapping[str, Paper]
     plans: Mapping[str, Mapping[str, Any]]
     first: str
     probabilities: bool
@@ -246,6 +265,7 @@ def read(config: Mapping[str, Any]) -> Matrix:
     rows = {name: _row(name, settings, plans) for name, settings in config["rows"].items()}
     _all_different("trainer, changes and plans", {name: (r.trainer, r.changes, r.plans) for name, r in rows.items()})
     ensembles = {name: _ensemble(name, settings, rows) for name, settings in config["ensembles"].items()}
+    papers = {row: _paper(row, settings, rows, columns) for row, settings in config["papers"].items()}
     first = config["first"]
     if first not in rows:
         raise ValueError(f"first: got {first!r}, wanted a row: {', '.join(rows)}")
@@ -268,7 +288,7 @@ def read(config: Mapping[str, Any]) -> Matrix:
             f"got {', '.join(asked['trainers'])} in {', '.join(asked['datasets'])}, wanted rows that run there: "
             "candidates run in columns with `choices` only, ablations in the others only"
         )
-    return Matrix(columns, rows, ensembles, plans, first, bool(config["soft_dice"]), runs)
+    return Matrix(columns, rows, ensembles, papers, plans, first, bool(config["soft_dice"]), runs)
 
 
 def _column(name: str, settings: Mapping[str, Any]) -> Column:
@@ -322,6 +342,17 @@ def _ensemble(name: str, settings: Mapping[str, Any], rows: Mapping[str, Row]) -
     if len(set(of)) < 2:
         raise ValueError(f"{where}: of: got {', '.join(of)}, wanted two rows or more")
     return Ensemble(name, of, settings["what"])
+
+
+def _paper(row: str, settings: Mapping[str, Any], rows: Mapping[str, Row], columns: Mapping[str, Column]) -> Paper:
+    where = f"papers: {row}"
+    _check_keys(where, {"row": row} | settings, Paper)
+    _chosen("papers", [row], rows)
+    for column, numbers in settings["numbers"].items():
+        _chosen(where, [column], columns)
+        if len(numbers) != 2 or not all(0 < value <= 100 for value in numbers):
+            raise ValueError(f"{where}: {column}: got {numbers!r}, wanted [Dice, IoU] in percent")
+    return Paper(row, settings["what"], {column: tuple(numbers) for column, numbers in settings["numbers"].items()})
 
 
 def _check_keys(where: str, settings: Mapping[str, Any], kind: type) -> None:

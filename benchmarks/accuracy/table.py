@@ -6,31 +6,47 @@ The workflow's last rule does the same.
 """
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+from cells import (
+    METRICS,
+    NO_VALUE,
+    Result,
+    compared,
+    differences,
+    interval,
+    machine_of,
+    mean_of,
+    mean_per_case,
+    number,
+    p_text,
+    span,
+)
 from gather import read as read_runs
+from glance import draw, glance_of
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matrix import Column, Matrix, Run, read
 
 from nnunet_mamba.files import replacing
-from nnunet_mamba.report.statistics import compare, holm, summarise
+from nnunet_mamba.report.statistics import holm
 
 HERE = Path(__file__).resolve().parent
 TEMPLATE = "results.md.j2"
-NO_VALUE = "–"
-METRICS = {"dice": 2, "iou": 2, "soft_dice": 2, "hd95": 2}  # digits: overlap in percent
-Result = Mapping[str, Any]
 
 
 def write_page(matrix: Matrix, results: Path, page: Path) -> None:
     """Render `page` from the runs in `results`."""
     pictures = {name for name, column in matrix.columns.items() if picture_of(page, column).exists()}
-    text = render(matrix, read_runs(results), pictures)
+    runs = read_runs(results)
+    text = render(matrix, runs, pictures)
     page.parent.mkdir(parents=True, exist_ok=True)
     with replacing(page) as unfinished:
         unfinished.write_text(text, encoding="utf-8")
+    columns, lines = glance_of(matrix, used_of(matrix, runs))
+    if lines:
+        draw(columns, lines, page.with_suffix(".png"))
 
 
 def picture_of(page: Path, column: Column) -> Path:
@@ -47,18 +63,23 @@ def render(matrix: Matrix, results: Sequence[Result], pictures: Collection[str] 
     environment = Environment(
         loader=FileSystemLoader(HERE), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    used = [result for result in results if is_of(matrix, result)]
+    used = used_of(matrix, results)
     columns = [_column(matrix, column, used) for column in matrix.columns.values() if not column.choices]
     choices = [_choices(matrix, column, used) for column in matrix.columns.values() if column.choices]
     return environment.get_template(TEMPLATE).render(
         columns=columns,
         choices=choices,
+        glance=dict(zip(("columns", "lines"), glance_of(matrix, used), strict=True)),
         pictures=pictures,
         any_run=bool(used),
         first=matrix.rows[matrix.first].what,
         left_out=len(results) - len(used),
         versions=sorted({" ".join(f"{k} {v}" for k, v in result["versions"].items()) for result in used}),
     )
+
+
+def used_of(matrix: Matrix, results: Sequence[Result]) -> list[Result]:
+    return [result for result in results if is_of(matrix, result)]
 
 
 def is_of(matrix: Matrix, result: Result) -> bool:
@@ -88,6 +109,7 @@ def _about(column: Column) -> dict[str, Any]:
     return {
         "name": column.name,
         "title": column.title,
+        "note": column.note,
         "worst": column.worst,
         "images_seen": f"{column.images_seen:,}",
         "epochs": column.epochs,
@@ -111,7 +133,7 @@ def _column(matrix: Matrix, column: Column, results: Sequence[Result]) -> dict[s
     return _about(column) | {
         "cases": len({case for result in of_column for case in result["cases"]}),
         "unit": ", ".join(sorted({result["unit"] for result in of_column})),
-        "machines": sorted({_machine(result) for result in trained}),
+        "machines": sorted({machine_of(result) for result in trained}),
         "rows": rows,
         "missing": [what[name] for name in by_row if name not in there],
         "runs": [_run(what[name], result) for name in there for result in there[name]],
@@ -131,7 +153,7 @@ def _choices(matrix: Matrix, column: Column, results: Sequence[Result]) -> dict[
         if name in changed:
             difference, p = interval(differences(changed[name], runs), "dice", "+"), corrected[name]
         seeds = ", ".join(number(mean_of([run]), "dice") for run in sorted(runs, key=lambda run: run["seed"]))
-        rows.append({"what": matrix.rows[name].what, **cells, "seeds": seeds, "difference": difference, "p": _p(p)})
+        rows.append({"what": matrix.rows[name].what, **cells, "seeds": seeds, "difference": difference, "p": p_text(p)})
     cases = {case for runs in there.values() for result in runs for case in result["cases"]}
     runs = [_run(matrix.rows[name].what, result) for name in there for result in there[name]]
     return _about(column) | {"cases": len(cases), "rows": rows, "runs": runs}
@@ -141,10 +163,10 @@ def _row(what: str, runs: Sequence[Result], p: float) -> dict[str, Any]:
     cells = {metric: interval(mean_per_case(runs, metric), metric) for metric in METRICS}
     return cells | {
         "what": what,
-        "p": _p(p),
-        "seconds": _span([run["seconds_per_step"] for run in runs if "seconds_per_step" in run], "{:.3g} s"),
-        "memory": _span([run["peak_bytes"] / 2**30 for run in runs if "peak_bytes" in run], "{:.2f} GiB"),
-        "parameters": _span([run["parameters"] / 1e6 for run in runs], "{:.2f} M"),
+        "p": p_text(p),
+        "seconds": span([run["seconds_per_step"] for run in runs if "seconds_per_step" in run], "{:.3g} s"),
+        "memory": span([run["peak_bytes"] / 2**30 for run in runs if "peak_bytes" in run], "{:.2f} GiB"),
+        "parameters": span([run["parameters"] / 1e6 for run in runs], "{:.2f} M"),
         "runs": len(runs),
     }
 
@@ -156,72 +178,6 @@ def _run(what: str, result: Result) -> dict[str, Any]:
         cells[metric] = number(sum(values) / len(values), metric) if values else NO_VALUE
     keys = "fold", "seed", "commit", "command", "started"
     return cells | {"what": what} | {key: result[key] for key in keys}
-
-
-def mean_per_case(runs: Sequence[Result], metric: str) -> dict[str, float]:
-    """{case: mean over the runs that have a value for it}."""
-    found: dict[str, list[float]] = {}
-    for run in runs:
-        for case, values in run["cases"].items():
-            if metric in values:
-                found.setdefault(case, []).append(values[metric])
-    return {case: math.fsum(values) / len(values) for case, values in found.items()}
-
-
-def mean_of(runs: Sequence[Result]) -> float:
-    """The mean Dice of the cases; NaN without any."""
-    values = list(mean_per_case(runs, "dice").values())
-    return math.fsum(values) / len(values) if values else math.nan
-
-
-def in_common(first: Sequence[Result], other: Sequence[Result]) -> list[dict[str, float]]:
-    """The Dice per case of both, over the folds and seeds that both have."""
-    common = {(run["fold"], run["seed"]) for run in first} & {(run["fold"], run["seed"]) for run in other}
-    parts = [[run for run in runs if (run["fold"], run["seed"]) in common] for runs in (first, other)]
-    return [mean_per_case(part, "dice") for part in parts]
-
-
-def compared(first: Sequence[Result], other: Sequence[Result]) -> float:
-    """p of the paired difference in Dice, over the folds and seeds that both have; NaN without any."""
-    return compare(*in_common(first, other), more_is_better=True).p
-
-
-def differences(first: Sequence[Result], other: Sequence[Result]) -> dict[str, float]:
-    """{case: Dice of `other` less that of `first`}, over the folds and seeds that both have."""
-    before, after = in_common(first, other)
-    return {case: value - before[case] for case, value in after.items() if case in before}
-
-
-def interval(values: Mapping[str, float], metric: str, sign: str = "-") -> str:
-    """The mean over cases with its 95 % interval; `sign` "+" for differences."""
-    found = summarise(list(values.values()))
-    if not found.cases:
-        return NO_VALUE
-    mean, low, high = (number(value, metric, sign) for value in (found.mean, found.low, found.high))
-    return mean if math.isnan(found.low) else f"{mean} ({low} to {high})"
-
-
-def number(value: float, metric: str, sign: str = "-") -> str:
-    """Overlap in percent, as the papers give it; distances as they are."""
-    return f"{value if metric == 'hd95' else 100 * value:{sign}.{METRICS[metric]}f}"
-
-
-def _p(p: float) -> str:
-    return NO_VALUE if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def _machine(result: Result) -> str:
-    machine = result["machine"]
-    if machine["device"] == "cpu":
-        return f"CPU, {machine['threads']} thread{'s' * (machine['threads'] != 1)}"
-    return machine["processor"]
-
-
-def _span(values: Sequence[float], text: str) -> str:
-    if not values:  # of an ensemble
-        return NO_VALUE
-    low, high = text.format(min(values)), text.format(max(values))
-    return low if low == high else f"{low.rpartition(' ')[0]} to {high}"
 
 
 def main() -> None:

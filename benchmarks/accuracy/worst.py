@@ -23,6 +23,7 @@ from matplotlib import pyplot as plt
 
 HERE = Path(__file__).resolve().parent
 CASES = 6
+LONGEST_NAME = 20  # characters that have room above a panel
 TRUTH, PREDICTION = "#a6cbe8", "#c2410c"  # differ for every kind of colour vision
 
 
@@ -48,6 +49,12 @@ def worst_cases(dice: Sequence[dict[str, float]]) -> list[str]:
     return sorted(common, key=lambda case: (sum(of_row[case] for of_row in dice), case))[:CASES]
 
 
+def short_names(cases: Sequence[str]) -> dict[str, str]:
+    """Long names by as many of their first characters, from 12 on, as tell them apart."""
+    length = next(n for n in range(12, 256) if len({case[:n] for case in cases}) == len(set(cases)))
+    return {case: case if len(case) <= max(length, LONGEST_NAME) else f"{case[:length]}…" for case in cases}
+
+
 def draw(matrix: Matrix, column: Column, work: Path, file: Path) -> bool:
     """Write `file`: a line of panels per row, the truth filled, the prediction as its outline; False without a run."""
     runs = runs_there(matrix, column, work)
@@ -60,6 +67,7 @@ def draw(matrix: Matrix, column: Column, work: Path, file: Path) -> bool:
         for cases in (gather.per_case(folder / "evaluations" / each / "metrics.csv") for each in of_run)
     ]
     cases = worst_cases(dice)
+    shown = short_names(cases)
     height, width = column.patch
     size = 2.2 * len(cases), 2.2 * len(runs) * height / width + 0.35 * len(runs)
     figure, axes = plt.subplots(len(runs), len(cases), figsize=size, squeeze=False, layout="constrained")
@@ -75,7 +83,7 @@ def draw(matrix: Matrix, column: Column, work: Path, file: Path) -> bool:
             panel.contourf(truth, levels=[0.5, 1.5], colors=[TRUTH])
             panel.contour(prediction, levels=[0.5], colors=[PREDICTION], linewidths=1.2)
             panel.set(xticks=[], yticks=[], xlim=(0, truth.shape[1] - 1), ylim=(truth.shape[0] - 1, 0), aspect="equal")
-            panel.set_title(f"{case}: {100 * values[case]:.0f}", fontsize=8)
+            panel.set_title(f"{shown[case]}: {100 * values[case]:.0f}", fontsize=8)
         line[0].set_ylabel(run.row.what.replace(", ", "\n"), fontsize=8)
     with replacing(file) as unfinished:
         figure.savefig(unfinished, dpi=110, format="png", metadata={"Software": None})

@@ -99,6 +99,11 @@ def test_parts_of_the_matrix_as_snakemake_gives_them():
         (CONFIG | {"folds": ["x"]}, "folds: got 'x', wanted all (every training case, no validation), or a whole"),
         (CONFIG | {"seeds": []}, "seeds: got none, wanted at least one"),
         (CONFIG | {"seeds": [-1]}, "seeds: got -1, wanted a whole number from 0"),
+        (CONFIG | {"papers": {"unet": {"what": "", "numbers": {}}}}, "papers: got unet, wanted all, or any of nnunet"),
+        (
+            CONFIG | {"papers": {"nnunet": {"what": "", "numbers": {"PH2": [0.95, 191]}}}},
+            "papers: nnunet: PH2: got [0.95, 191], wanted [Dice, IoU] in percent",
+        ),
         (CONFIG | {"first": "stock"}, "first: got 'stock', wanted a row: nnunet"),
         (
             with_column(images_seen=5000),
@@ -344,7 +349,7 @@ def test_the_page_is_made_of_the_runs():
         made_up(runs["PH2", "slicemamba", "0", 1], ten, trainer="with another budget"),
     ]
     page = table.render(read(), results)
-    stock, ours = cells(page, "| nnU-Net |")[0], cells(page, "| SliceMamba, nnU-Net's loss |")[0]
+    stock, ours = cells(page, "| nnU-Net |")[1], cells(page, "| SliceMamba, nnU-Net's loss |")[1]
     # 84.5 with seed 0 and 86.5 with seed 1; intervals from a bootstrap of ten cases; 2 / 2**10 is the least p of ten
     assert re.fullmatch(r"85\.50 \(8[345]\.\d\d to 8[67]\.\d\d\)", stock[1]) and ours[1].startswith("89.50 (")
     assert stock[3] == ours[3] == "–" and stock[4].startswith("4.50 (")
@@ -402,6 +407,34 @@ def test_recipes_are_compared_on_validation_cases(tmp_path):
         read(datasets="PH2", trainers="da_mambanet_poly")
 
 
+def test_all_data_sets_at_a_glance(tmp_path):
+    """Columns and rows with a run, and what the papers of these rows report."""
+    asked = read(datasets=["PH2", "DSB2018"], trainers=["nnunet", "dermomamba"], seeds=[0, 1]).runs
+    runs = {run.key: run for run in asked}
+    results = [
+        made_up(runs["PH2", "nnunet", "0", 0], [0.8, 0.9]),
+        made_up(runs["PH2", "dermomamba", "0", 0], [0.7, 0.9]),
+        made_up(runs["PH2", "dermomamba", "0", 1], [0.8, 1.0]),
+        made_up(runs["DSB2018", "nnunet", "0", 0], [0.5, 0.5]),
+    ]
+    for run in results:
+        for case in run["cases"].values():
+            case["iou"] = case["dice"] - 0.1
+    page = table.render(read(), results).partition("## At a glance")[2].partition("\n## ")[0]
+    assert cells(page, "| ") == [
+        ["row", "PH2, 192x256", "DSB2018, 256x256"],
+        ["---"] * 3,
+        ["nnU-Net", "85.00 / 75.00", "50.00 / 40.00"],
+        ["DermoMamba, Guide Fusion", "85.00 / 75.00", "–"],
+        ["*its paper, Hoang et al. 2025*", "*95.56 / 91.57*", "*–*"],
+    ]
+    gather.write(tmp_path / "results.json", results)
+    table.write_page(read(), tmp_path / "results.json", tmp_path / "results.md")
+    assert "![Dice of each row" in page and np.asarray(Image.open(tmp_path / "results.png")).std() > 10
+    table.write_page(read(), tmp_path / "none.json", tmp_path / "none.md")
+    assert not (tmp_path / "none.png").exists() and "glance" not in (tmp_path / "none.md").read_text(encoding="utf-8")
+
+
 def test_rows_together_have_a_line_in_the_table(tmp_path):
     found = read(datasets="PH2", trainers=["nnunet", "da_mambanet"], seeds=[0, 1])
     first, second = found.together
@@ -421,7 +454,7 @@ def test_rows_together_have_a_line_in_the_table(tmp_path):
     made = f"predictions/Dataset501_PH2/{first.folder}"
     assert together["command"] == f"nnUNetv2_ensemble -i {' '.join(folders)} -o {made}"
     page = table.render(read(), [*results, together])
-    line = cells(page, f"| {CONFIG['ensembles']['nnunet_and_da_mambanet']['what']} |")[0]
+    line = cells(page, f"| {CONFIG['ensembles']['nnunet_and_da_mambanet']['what']} |")[1]
     assert line[1].startswith("86.50 (") and line[5:] == ["0.004", "10.00 M", "–", "–", "1"]
     changed = together | {"of": ["nnUNetTrainer_1epochs_1iterations_seed0", "DAMambaTrainer_1epochs_1iterations_seed0"]}
     assert "1 run in the file of results had other settings" in table.render(read(), [*results, changed])
@@ -430,6 +463,13 @@ def test_rows_together_have_a_line_in_the_table(tmp_path):
         read(ensembles={"wrong": wrong})
     with pytest.raises(ValueError, match="of: got nnunet, wanted two rows or more"):
         read(ensembles={"wrong": wrong | {"of": "nnunet"}})
+
+
+def test_names_of_cases_have_room_above_a_panel():
+    short = ["IMD043", "SC-HF-I-02_0207"]
+    assert list(worst.short_names(short).values()) == short
+    first, second = "a" * 64, "a" * 14 + "b" * 50
+    assert worst.short_names([first, second]) == {first: "a" * 15 + "…", second: "a" * 14 + "b…"}
 
 
 def test_the_worst_cases_are_drawn_as_outlines(tmp_path):
