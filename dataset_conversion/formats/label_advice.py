@@ -6,12 +6,12 @@ from typing import Any
 
 from nnunet_mamba.dataset_conversion.dataset import Undecided
 from nnunet_mamba.dataset_conversion.formats.label_names import BACKGROUND, IGNORE, Named, colour_text
+from nnunet_mamba.dataset_conversion.formats.label_rules import WHITE
 from nnunet_mamba.dataset_conversion.formats.value_counts import ValueCounts
 
 MAX_SHOWN = 16  # values in a message
 RARE = 1e-4  # of the pixels
 MAX_INDEX = 31  # values up to this are class indices or numbered objects, not shades
-WHITE = 255
 FREE = {"labels": None, "colours": None, "instances": False, "border": False}  # the options that an advice sets
 Ways = list[tuple[str, Mapping[str, Any]]]
 COLOUR_FILE = "colours.txt"

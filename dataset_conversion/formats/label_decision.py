@@ -7,14 +7,13 @@ from pathlib import Path
 from nnunet_mamba.dataset_conversion.dataset import MaskValue
 from nnunet_mamba.dataset_conversion.formats import label_advice as advice
 from nnunet_mamba.dataset_conversion.formats.label_names import BACKGROUND, Named, colour_text, labels_of
-from nnunet_mamba.dataset_conversion.formats.label_rules import BORDER, OBJECT, THRESHOLD, ByName, Objects
+from nnunet_mamba.dataset_conversion.formats.label_rules import BORDER, OBJECT, THRESHOLD, WHITE, ByName, Objects
 from nnunet_mamba.dataset_conversion.formats.mask_values import MaskFacts
 from nnunet_mamba.dataset_conversion.formats.soft_masks import are_black_and_white
 from nnunet_mamba.dataset_conversion.formats.value_counts import ValueCounts
 
 FOREGROUND = "foreground"
 FEW_SHADES = 8  # so many between 0 and 255, or fewer, may be classes; the soft edges of masks have more
-WHITE = 255
 
 
 @dataclass(frozen=True)

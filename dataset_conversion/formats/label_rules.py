@@ -11,6 +11,7 @@ from nnunet_mamba.dataset_conversion.formats.label_names import Named, colour_te
 from nnunet_mamba.dataset_conversion.formats.mask_values import read_values
 
 THRESHOLD = 127
+WHITE = 255
 OBJECT, BORDER = 1, 2
 
 
@@ -36,7 +37,7 @@ class ByName:
         """
         values, _ = read_values(path, self.colours)
         if self.threshold:
-            values = np.where(values > THRESHOLD, 255, 0)
+            values = np.where(values > THRESHOLD, WHITE, 0)
         labels = np.full(values.shape, 255, np.uint8)
         for entry in self.entries:
             labels[(values >= entry.first) & (values <= entry.last)] = self.labels[entry.name]
