@@ -10,7 +10,7 @@ from types import FrameType
 STOPS = ("SIGTERM", "SIGHUP")  # kill, a scheduler, a terminal that closes; Windows has no SIGHUP
 
 
-class Stopped(KeyboardInterrupt):
+class SignalInterrupt(KeyboardInterrupt):
     """A signal of `STOPS`. Whatever cleans up after Ctrl-C cleans up after it."""
 
     def __init__(self, number: int):
@@ -25,7 +25,7 @@ def exit_status(name: str, command: Callable[[], int | None]) -> int:
 
     Returns:
         0 or what `command` returns; 1 after an error; 130 after Ctrl-C; 128 and its number after a signal that raised
-        `Stopped`.
+        `SignalInterrupt`.
     """
     try:
         return command() or 0
@@ -33,15 +33,15 @@ def exit_status(name: str, command: Callable[[], int | None]) -> int:
         print(f"{name}: error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as stop:
-        number = stop.number if isinstance(stop, Stopped) else signal.SIGINT
-        what = f"stopped by {signal.Signals(number).name}" if isinstance(stop, Stopped) else "interrupted"
+        number = stop.number if isinstance(stop, SignalInterrupt) else signal.SIGINT
+        what = f"stopped by {signal.Signals(number).name}" if isinstance(stop, SignalInterrupt) else "interrupted"
         print(f"{name}: {what}" + (f"; {stop}" if str(stop) else ""), file=sys.stderr)
         return 128 + number
 
 
 @contextmanager
 def stops_raise() -> Iterator[None]:
-    """In the block a signal of `STOPS` raises `Stopped`, so that the block cleans up. One that is ignored stays so.
+    """In the block a signal of `STOPS` raises `SignalInterrupt`, so that it cleans up. One that is ignored stays so.
 
     Not for blocks that fork: the forks inherit the handler, and multiprocessing ends its workers by SIGTERM.
     """
@@ -58,4 +58,4 @@ def stops_raise() -> Iterator[None]:
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    raise Stopped(number)
+    raise SignalInterrupt(number)

@@ -10,7 +10,7 @@ from importlib import import_module
 import pytest
 
 from nnunet_mamba.cli.main import COMMANDS, main
-from nnunet_mamba.exit_status import Stopped, exit_status, stops_raise
+from nnunet_mamba.exit_status import SignalInterrupt, exit_status, stops_raise
 
 POSIX = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 
@@ -150,7 +150,7 @@ if __name__ == "__main__":
 
 def test_a_stop_is_an_interrupt():
     """So that whatever cleans up after Ctrl-C cleans up after it."""
-    assert issubclass(Stopped, KeyboardInterrupt)
+    assert issubclass(SignalInterrupt, KeyboardInterrupt)
 
 
 @pytest.mark.parametrize("module", ["nnunet_mamba", "nnunet_mamba.dataset_conversion"])
