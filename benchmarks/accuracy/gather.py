@@ -92,7 +92,7 @@ def numbers_together(together: Together, work: Path, members: Sequence[Mapping[s
         "settings": together.column.settings,
         "of": [member["trainer"] for member in members],
         "command": together.command,
-        "commit": ", ".join(dict.fromkeys(member["commit"] for member in members)),
+        "commit": ", ".join(dict.fromkeys(commit for member in members for commit in member["commit"].split(", "))),
         "versions": members[-1]["versions"],
         "started": max(member["started"] for member in members),
         "parameters": sum(member["parameters"] for member in members),

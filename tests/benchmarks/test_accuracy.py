@@ -449,9 +449,12 @@ def test_rows_together_have_a_line_in_the_table(tmp_path):
     (evaluated / "summary.json").write_text(json.dumps({"about": {"unit": "px"}}))
     lines = [f"case{i},{value + 0.02}" for i, value in enumerate(ten)]
     (evaluated / "metrics.csv").write_text("\n".join(["case,dice", *lines]))
+    went_on = [results[0], results[1] | {"commit": "abcdef0123, 0123456789"}]
+    assert gather.numbers_together(first, tmp_path, went_on)["commit"] == "0123456789, abcdef0123"
     together = gather.numbers_together(first, tmp_path, results)
     folders = [f"predictions/Dataset501_PH2/{run.model}/fold_0" for run in first.runs]
     made = f"predictions/Dataset501_PH2/{first.folder}"
+    assert together["commit"] == "0123456789"
     assert together["command"] == f"nnUNetv2_ensemble -i {' '.join(folders)} -o {made}"
     page = table.render(read(), [*results, together])
     line = cells(page, f"| {CONFIG['ensembles']['nnunet_and_da_mambanet']['what']} |")[1]
