@@ -84,7 +84,7 @@ def _cell(runs: Sequence[Result], paper: tuple[float, float] | None) -> Cell:
 
 def draw(columns: Sequence[Column], lines: Sequence[Line], file: Path) -> None:
     """Write `file`: a panel per column with mean Dice as a dot, its 95 % interval as a line, a paper's as a ring."""
-    size = 2.4 + 2.2 * len(columns), 1.1 + 0.32 * len(lines)
+    size = 2.6 + 1.45 * len(columns), 1.1 + 0.32 * len(lines)
     figure, panels = plt.subplots(1, len(columns), figsize=size, sharey=True, squeeze=False, layout="constrained")
     for place, (panel, column) in enumerate(zip(panels[0], columns, strict=True)):
         for height, line in enumerate(lines):
