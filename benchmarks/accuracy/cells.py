@@ -4,11 +4,23 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from matrix import Column, Matrix
+
 from nnunet_mamba.report.statistics import compare, summarise
 
 NO_VALUE = "–"
 METRICS = {"dice": 2, "iou": 2, "soft_dice": 2, "hd95": 2}  # digits: overlap in percent
 Result = Mapping[str, Any]
+
+
+def runs_by_row(matrix: Matrix, column: Column, results: Sequence[Result]) -> dict[str, list[Result]]:
+    """The runs in `column` of each row that runs there, and then of ensembles."""
+    names = [name for name, row in matrix.rows.items() if row.group in column.groups]
+    names += [] if column.choices else matrix.ensembles
+    return {
+        name: [result for result in results if (result["column"], result["row"]) == (column.name, name)]
+        for name in names
+    }
 
 
 def mean_per_case(runs: Sequence[Result], metric: str) -> dict[str, float]:
@@ -21,9 +33,9 @@ def mean_per_case(runs: Sequence[Result], metric: str) -> dict[str, float]:
     return {case: math.fsum(values) / len(values) for case, values in found.items()}
 
 
-def mean_of(runs: Sequence[Result]) -> float:
-    """The mean Dice of the cases; NaN without any."""
-    values = list(mean_per_case(runs, "dice").values())
+def mean_of(runs: Sequence[Result], metric: str) -> float:
+    """The mean over the cases; NaN without any."""
+    values = list(mean_per_case(runs, metric).values())
     return math.fsum(values) / len(values) if values else math.nan
 
 
@@ -48,14 +60,14 @@ def differences(first: Sequence[Result], other: Sequence[Result]) -> dict[str, f
 def interval(values: Mapping[str, float], metric: str, sign: str = "-") -> str:
     """The mean over cases with its 95 % interval; `sign` "+" for differences."""
     found = summarise(list(values.values()))
-    if not found.cases:
-        return NO_VALUE
     mean, low, high = (number(value, metric, sign) for value in (found.mean, found.low, found.high))
     return mean if math.isnan(found.low) else f"{mean} ({low} to {high})"
 
 
 def number(value: float, metric: str, sign: str = "-") -> str:
     """Overlap in percent, as the papers give it; distances as they are."""
+    if math.isnan(value):
+        return NO_VALUE
     return f"{value if metric == 'hd95' else 100 * value:{sign}.{METRICS[metric]}f}"
 
 

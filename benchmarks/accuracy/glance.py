@@ -1,12 +1,12 @@
 """All data sets of the page of results at a glance: the rows of one table, and the picture of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib
-from cells import NO_VALUE, Result, mean_per_case, number
-from matrix import IN_TABLE, Column, Matrix
+from cells import NO_VALUE, Result, mean_of, mean_per_case, number, runs_by_row
+from matrix import Column, Matrix
 
 from nnunet_mamba.files import replacing
 from nnunet_mamba.report.statistics import Summary, summarise
@@ -24,16 +24,16 @@ class Cell:
 
     Attributes:
         dice: of the test cases, with its interval; of no cases without a run.
-        iou: likewise.
+        iou: their mean.
         paper: (Dice, IoU) that the network's paper reports, in percent.
     """
 
     dice: Summary
-    iou: Summary
+    iou: float
     paper: tuple[float, float] | None
 
     def __str__(self) -> str:
-        return f"{number(self.dice.mean, 'dice')} / {number(self.iou.mean, 'iou')}" if self.dice.cases else NO_VALUE
+        return f"{number(self.dice.mean, 'dice')} / {number(self.iou, 'iou')}" if self.dice.cases else NO_VALUE
 
     @property
     def reported(self) -> str:
@@ -53,33 +53,22 @@ class Line:
 
 def glance_of(matrix: Matrix, results: Sequence[Result]) -> tuple[list[Column], list[Line]]:
     """The columns that have a run of `results`, and the rows and ensembles that have one in any of them."""
-    runs: dict[tuple[str, str], list[Result]] = {}
-    for result in results:
-        runs.setdefault((result["column"], result["row"]), []).append(result)
-    columns = [
-        column
-        for column in matrix.columns.values()
-        if not column.choices and any(name == column.name for name, _ in runs)
-    ]
-    groups: Mapping[str, tuple[str, str]] = {
-        **{name: (row.what, row.group) for name, row in matrix.rows.items() if row.group in IN_TABLE},
-        **{name: (ensemble.what, "ensemble") for name, ensemble in matrix.ensembles.items()},
-    }
+    tested = [column for column in matrix.columns.values() if not column.choices]
+    found = [(column, runs_by_row(matrix, column, results)) for column in tested]
+    there = [(column, runs) for column, runs in found if any(runs.values())]
     lines = []
-    for name, (what, group) in groups.items():
-        paper = matrix.papers.get(name)
-        cells = [
-            _cell(runs.get((column.name, name), ()), paper.numbers.get(column.name) if paper else None)
-            for column in columns
-        ]
-        if any(cell.dice.cases for cell in cells):
+    for name in [*matrix.rows, *matrix.ensembles]:
+        if any(runs.get(name) for _, runs in there):
+            paper = matrix.papers.get(name)
+            cells = [_cell(runs[name], paper.numbers.get(column.name) if paper else None) for column, runs in there]
+            group = matrix.rows[name].group if name in matrix.rows else "ensemble"
+            what = (matrix.rows | matrix.ensembles)[name].what
             lines.append(Line(what, group, name == matrix.first, paper.what if paper else None, cells))
-    return columns, lines
+    return [column for column, _ in there], lines
 
 
 def _cell(runs: Sequence[Result], paper: tuple[float, float] | None) -> Cell:
-    dice, iou = (summarise(list(mean_per_case(runs, metric).values())) for metric in ("dice", "iou"))
-    return Cell(dice, iou, paper)
+    return Cell(summarise(list(mean_per_case(runs, "dice").values())), mean_of(runs, "iou"), paper)
 
 
 def draw(columns: Sequence[Column], lines: Sequence[Line], file: Path) -> None:

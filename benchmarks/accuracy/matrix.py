@@ -183,12 +183,10 @@ class Paper:
     """What a paper reports of a network, to stand beside what is measured here.
 
     Attributes:
-        row: that has this network as its paper says.
         what: the paper, for the table.
         numbers: (Dice, IoU) in percent for each column that it has.
     """
 
-    row: str
     what: str
     numbers: Mapping[str, tuple[float, float]]
 
@@ -198,7 +196,7 @@ class Matrix:
     """All columns, rows and ensembles there are, and the runs that are asked for.
 
     Attributes:
-        papers: by row.
+        papers: by the row that has the network as its paper says.
         first: the row that others are compared with.
         probabilities: whether predictions keep them, which ensembles need.
     """
@@ -346,13 +344,13 @@ def _ensemble(name: str, settings: Mapping[str, Any], rows: Mapping[str, Row]) -
 
 def _paper(row: str, settings: Mapping[str, Any], rows: Mapping[str, Row], columns: Mapping[str, Column]) -> Paper:
     where = f"papers: {row}"
-    _check_keys(where, {"row": row} | settings, Paper)
+    _check_keys(where, settings, Paper)
     _chosen("papers", [row], rows)
     for column, numbers in settings["numbers"].items():
         _chosen(where, [column], columns)
         if len(numbers) != 2 or not all(0 < value <= 100 for value in numbers):
             raise ValueError(f"{where}: {column}: got {numbers!r}, wanted [Dice, IoU] in percent")
-    return Paper(row, settings["what"], {column: tuple(numbers) for column, numbers in settings["numbers"].items()})
+    return Paper(settings["what"], {column: tuple(numbers) for column, numbers in settings["numbers"].items()})
 
 
 def _check_keys(where: str, settings: Mapping[str, Any], kind: type) -> None:

@@ -22,6 +22,7 @@ from cells import (
     mean_per_case,
     number,
     p_text,
+    runs_by_row,
     span,
 )
 from gather import read as read_runs
@@ -95,16 +96,6 @@ def is_of(matrix: Matrix, result: Result) -> bool:
     return (column.settings, run.trainer, run.plans) == tuple(result[key] for key in ("settings", "trainer", "plans"))
 
 
-def _by_row(matrix: Matrix, column: Column, results: Sequence[Result]) -> dict[str, list[Result]]:
-    """The runs in `column` of each row that runs there, and then of ensembles."""
-    names = [name for name, row in matrix.rows.items() if row.group in column.groups]
-    names += [] if column.choices else matrix.ensembles
-    return {
-        name: [result for result in results if (result["column"], result["row"]) == (column.name, name)]
-        for name in names
-    }
-
-
 def _about(column: Column) -> dict[str, Any]:
     return {
         "name": column.name,
@@ -121,7 +112,7 @@ def _about(column: Column) -> dict[str, Any]:
 
 
 def _column(matrix: Matrix, column: Column, results: Sequence[Result]) -> dict[str, Any]:
-    by_row = _by_row(matrix, column, results)
+    by_row = runs_by_row(matrix, column, results)
     of_column = [result for runs in by_row.values() for result in runs]
     there = {name: runs for name, runs in by_row.items() if runs}
     others = [name for name in there if name != matrix.first]
@@ -142,7 +133,7 @@ def _column(matrix: Matrix, column: Column, results: Sequence[Result]) -> dict[s
 
 def _choices(matrix: Matrix, column: Column, results: Sequence[Result]) -> dict[str, Any]:
     """Each recipe, and how far each changed one is from the one that it changes, case by case."""
-    there = {name: runs for name, runs in _by_row(matrix, column, results).items() if runs}
+    there = {name: runs for name, runs in runs_by_row(matrix, column, results).items() if runs}
     before = {name: matrix.unchanged(matrix.rows[name]) for name in there}
     changed = {name: there[row.name] for name, row in before.items() if row and row.name in there}
     corrected = dict(zip(changed, holm([compared(changed[name], there[name]) for name in changed]), strict=True))
@@ -152,7 +143,7 @@ def _choices(matrix: Matrix, column: Column, results: Sequence[Result]) -> dict[
         difference, p = NO_VALUE, math.nan
         if name in changed:
             difference, p = interval(differences(changed[name], runs), "dice", "+"), corrected[name]
-        seeds = ", ".join(number(mean_of([run]), "dice") for run in sorted(runs, key=lambda run: run["seed"]))
+        seeds = ", ".join(number(mean_of([run], "dice"), "dice") for run in sorted(runs, key=lambda run: run["seed"]))
         rows.append({"what": matrix.rows[name].what, **cells, "seeds": seeds, "difference": difference, "p": p_text(p)})
     cases = {case for runs in there.values() for result in runs for case in result["cases"]}
     runs = [_run(matrix.rows[name].what, result) for name in there for result in there[name]]
@@ -172,10 +163,7 @@ def _row(what: str, runs: Sequence[Result], p: float) -> dict[str, Any]:
 
 
 def _run(what: str, result: Result) -> dict[str, Any]:
-    cells = {}
-    for metric in METRICS:
-        values = list(mean_per_case([result], metric).values())
-        cells[metric] = number(sum(values) / len(values), metric) if values else NO_VALUE
+    cells = {metric: number(mean_of([result], metric), metric) for metric in METRICS}
     keys = "fold", "seed", "commit", "command", "started"
     return cells | {"what": what} | {key: result[key] for key in keys}
 
