@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from matrix import Column, Matrix
+from matrix import Column, Matrix, varied_name
 
 from nnunet_mamba.report.statistics import compare, summarise
 
@@ -17,10 +17,17 @@ def runs_by_row(matrix: Matrix, column: Column, results: Sequence[Result]) -> di
     """The runs in `column` of each row that runs there, and then of ensembles."""
     names = [name for name, row in matrix.rows.items() if row.group in column.groups]
     names += [] if column.choices else matrix.ensembles
-    return {
-        name: [result for result in results if (result["column"], result["row"]) == (column.name, name)]
-        for name in names
-    }
+    return {name: _runs_of(name, column, results) for name in names}
+
+
+def varied_runs(matrix: Matrix, column: Column, results: Sequence[Result], row: str) -> dict[str, list[Result]]:
+    """The runs in `column` of each variant of `row` that has one."""
+    found = {name: _runs_of(varied_name(row, name), column, results) for name in matrix.variants}
+    return {name: runs for name, runs in found.items() if runs}
+
+
+def _runs_of(name: str, column: Column, results: Sequence[Result]) -> list[Result]:
+    return [result for result in results if (result["column"], result["row"]) == (column.name, name)]
 
 
 def mean_per_case(runs: Sequence[Result], metric: str) -> dict[str, float]:

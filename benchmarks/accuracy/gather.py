@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from matrix import Matrix, Run, Together, home
+from matrix import Matrix, Run, Together, Varied, home
 
 from nnunet_mamba.files import replacing
 
@@ -30,6 +30,8 @@ def gather(matrix: Matrix, work: str | Path, results: Path) -> None:
         runs[run.key] = numbers(run, Path(work))
     for together in matrix.together:
         runs[together.key] = numbers_together(together, Path(work), [runs[run.key] for run in together.runs])
+    for varied in matrix.varied:
+        runs[varied.key] = numbers_varied(varied, Path(work), runs[varied.run.key])
     write(results, list(runs.values()))
 
 
@@ -97,6 +99,25 @@ def numbers_together(together: Together, work: Path, members: Sequence[Mapping[s
         "started": max(member["started"] for member in members),
         "parameters": sum(member["parameters"] for member in members),
         **_tested(home(work, together.column) / "evaluations" / together.column.dataset_folder / together.folder),
+    }
+
+
+def numbers_varied(varied: Varied, work: Path, usual: Mapping[str, Any]) -> dict[str, Any]:
+    """What a variant of a run's predictions gave; `usual` is what the run gave."""
+    column, row, fold, seed = varied.key
+    settings = varied.run.column
+    return {
+        "column": column,
+        "row": row,
+        "fold": fold,
+        "seed": seed,
+        "settings": settings.settings,
+        "of": [usual["trainer"]],
+        "command": varied.command,
+        "commit": usual["commit"],
+        "versions": usual["versions"],
+        "started": usual["started"],
+        **_tested(home(work, settings) / "evaluations" / settings.dataset_folder / varied.folder),
     }
 
 

@@ -179,6 +179,61 @@ class Together:
 
 
 @dataclass(frozen=True)
+class Variant:
+    """Other predictions of the test cases by the same weights.
+
+    Attributes:
+        what: for the table.
+        predict: options of `nnUNetv2_predict`.
+        postprocess: whether the usual predictions are processed as nnU-Net decides on the validation cases.
+    """
+
+    name: str
+    what: str
+    predict: str = ""
+    postprocess: bool = False
+
+
+@dataclass(frozen=True)
+class Varied:
+    """A variant of a run's predictions."""
+
+    run: Run
+    variant: Variant
+
+    @property
+    def key(self) -> tuple[str, str, str, int]:
+        return self.run.column.name, varied_name(self.run.row.name, self.variant.name), self.run.fold, self.run.seed
+
+    @property
+    def folder(self) -> str:
+        """Below a column's `predictions` and `evaluations`; beside that of the run."""
+        return f"{self.run.model}/fold_{self.run.fold}__{self.variant.name}"
+
+    @property
+    def command(self) -> str:
+        """What makes its predictions, in the column's folder."""
+        run, dataset = self.run, self.run.column.dataset_folder
+        made = f"predictions/{dataset}/{self.folder}"
+        if self.variant.postprocess:
+            validation = f"nnUNet_results/{dataset}/{run.model}/fold_{run.fold}/validation"
+            return (
+                f"nnUNetv2_determine_postprocessing -i {validation} -ref nnUNet_preprocessed/{dataset}/gt_segmentations"
+                f" && nnUNetv2_apply_postprocessing -i {run.predictions} -o {made}"
+                f" -pp_pkl_file {validation}/postprocessing.pkl"
+            )
+        return (
+            f"nnUNetv2_predict -i nnUNet_raw/{dataset}/imagesTs -o {made} -d {run.column.id} -c 2d -f {run.fold}"
+            f" -tr {run.trainer} -p {run.plans} {self.variant.predict}"
+        )
+
+
+def varied_name(row: str, variant: str) -> str:
+    """In the place of a row's name in the results; no row has a name like it."""
+    return f"{row}__{variant}"
+
+
+@dataclass(frozen=True)
 class Paper:
     """What a paper reports of a network, to stand beside what is measured here.
 
@@ -193,7 +248,7 @@ class Paper:
 
 @dataclass(frozen=True)
 class Matrix:
-    """All columns, rows and ensembles there are, and the runs that are asked for.
+    """All columns, rows, ensembles and variants there are, and the runs that are asked for.
 
     Attributes:
         papers: by the row that has the network as its paper says.
@@ -204,6 +259,7 @@ class Matrix:
     columns: Mapping[str, Column]
     rows: Mapping[str, Row]
     ensembles: Mapping[str, Ensemble]
+    variants: Mapping[str, Variant]
     papers: Mapping[str, Paper]
     plans: Mapping[str, Mapping[str, Any]]
     first: str
@@ -222,6 +278,16 @@ class Matrix:
                     if None not in members:
                         found.append(Together(ensemble, tuple(members)))
         return found
+
+    @property
+    def varied(self) -> list[Varied]:
+        """The variants of all runs that predict test cases; without validation cases nothing decides how to process."""
+        return [
+            Varied(run, variant)
+            for run in self.runs
+            for variant in self.variants.values()
+            if not run.column.choices and not (variant.postprocess and run.fold == "all")
+        ]
 
     def unchanged(self, row: Row) -> Row | None:
         """The row whose recipe `row` changes, if there is one."""
@@ -263,6 +329,7 @@ def read(config: Mapping[str, Any]) -> Matrix:
     rows = {name: _row(name, settings, plans) for name, settings in config["rows"].items()}
     _all_different("trainer, changes and plans", {name: (r.trainer, r.changes, r.plans) for name, r in rows.items()})
     ensembles = {name: _ensemble(name, settings, rows) for name, settings in config["ensembles"].items()}
+    variants = {name: _variant(name, settings) for name, settings in config["variants"].items()}
     papers = {row: _paper(row, settings, rows, columns) for row, settings in config["papers"].items()}
     first = config["first"]
     if first not in rows:
@@ -286,7 +353,7 @@ def read(config: Mapping[str, Any]) -> Matrix:
             f"got {', '.join(asked['trainers'])} in {', '.join(asked['datasets'])}, wanted rows that run there: "
             "candidates run in columns with `choices` only, ablations in the others only"
         )
-    return Matrix(columns, rows, ensembles, papers, plans, first, bool(config["soft_dice"]), runs)
+    return Matrix(columns, rows, ensembles, variants, papers, plans, first, bool(config["soft_dice"]), runs)
 
 
 def _column(name: str, settings: Mapping[str, Any]) -> Column:
@@ -340,6 +407,17 @@ def _ensemble(name: str, settings: Mapping[str, Any], rows: Mapping[str, Row]) -
     if len(set(of)) < 2:
         raise ValueError(f"{where}: of: got {', '.join(of)}, wanted two rows or more")
     return Ensemble(name, of, settings["what"])
+
+
+def _variant(name: str, settings: Mapping[str, Any]) -> Variant:
+    _check_name("variants", name)
+    where = f"variants: {name}"
+    _check_keys(where, settings, Variant)
+    variant = Variant(**dict(settings) | {"name": name})
+    if bool(variant.predict) == variant.postprocess:
+        both = "both" if variant.postprocess else "neither"
+        raise ValueError(f"{where}: got {both} of predict and postprocess, wanted one of them")
+    return variant
 
 
 def _paper(row: str, settings: Mapping[str, Any], rows: Mapping[str, Row], columns: Mapping[str, Column]) -> Paper:

@@ -6,7 +6,7 @@ The workflow's last rule does the same.
 """
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from cells import (
     p_text,
     runs_by_row,
     span,
+    varied_runs,
 )
 from gather import read as read_runs
 from glance import draw, glance_of
@@ -71,6 +72,7 @@ def render(matrix: Matrix, results: Sequence[Result], pictures: Collection[str] 
         columns=columns,
         choices=choices,
         glance=dict(zip(("columns", "lines"), glance_of(matrix, used), strict=True)),
+        variants=[variant.what for variant in matrix.variants.values()],
         pictures=pictures,
         any_run=bool(used),
         first=matrix.rows[matrix.first].what,
@@ -90,6 +92,10 @@ def is_of(matrix: Matrix, result: Result) -> bool:
     if column is not None and ensemble is not None:
         members = [Run(column, matrix.rows[name], result["fold"], result["seed"]).trainer for name in ensemble.of]
         return (column.settings, members) == (result["settings"], result.get("of"))
+    name, _, variant = result["row"].partition("__")
+    if column is not None and variant in matrix.variants and name in matrix.rows:
+        of = Run(column, matrix.rows[name], result["fold"], result["seed"])
+        return (column.settings, [of.trainer]) == (result["settings"], result.get("of"))
     if column is None or row is None:
         return False
     run = Run(column, row, result["fold"], result["seed"])
@@ -120,15 +126,33 @@ def _column(matrix: Matrix, column: Column, results: Sequence[Result]) -> dict[s
     corrected = dict(zip(others, holm(ps), strict=True))
     what = {name: each.what for name, each in (matrix.rows | matrix.ensembles).items()}
     rows = [_row(what[name], runs, corrected.get(name, math.nan)) for name, runs in there.items()]
+    varied = {name: varied_runs(matrix, column, results, name) for name in there}
+    runs = []
+    for name in there:
+        runs += [_run(what[name], result) for result in there[name]]
+        for variant, again in varied[name].items():
+            runs += [_run(f"{what[name]}, {matrix.variants[variant].what}", result) for result in again]
     trained = [result for result in of_column if result["row"] in matrix.rows]
     return _about(column) | {
         "cases": len({case for result in of_column for case in result["cases"]}),
         "unit": ", ".join(sorted({result["unit"] for result in of_column})),
         "machines": sorted({machine_of(result) for result in trained}),
         "rows": rows,
+        "varied": [_varied(matrix, what[name], there[name], varied[name]) for name in there if varied[name]],
         "missing": [what[name] for name in by_row if name not in there],
-        "runs": [_run(what[name], result) for name in there for result in there[name]],
+        "runs": runs,
     }
+
+
+def _varied(matrix: Matrix, what: str, runs: Sequence[Result], otherwise: Mapping[str, Sequence[Result]]) -> dict:
+    """The line of a row: what each variant gives, and how far it is from the usual predictions, case by case."""
+    cells = []
+    for variant in matrix.variants:
+        varied = otherwise.get(variant, ())
+        values = [number(mean_of(varied, metric), metric) for metric in ("dice", "iou")]
+        difference = interval(differences(runs, varied), "dice", "+") if varied else NO_VALUE
+        cells.append({"numbers": " / ".join(values) if varied else NO_VALUE, "difference": difference})
+    return {"what": what, "cells": cells}
 
 
 def _choices(matrix: Matrix, column: Column, results: Sequence[Result]) -> dict[str, Any]:

@@ -435,6 +435,15 @@ def test_all_data_sets_at_a_glance(tmp_path):
     assert not (tmp_path / "none.png").exists() and "glance" not in (tmp_path / "none.md").read_text(encoding="utf-8")
 
 
+def leave_evaluation(work, column, folder, dice):
+    """What `nnunet_mamba report` leaves of predictions in `folder`, as far as it is read."""
+    evaluated = work / column.folder / "evaluations" / column.dataset_folder / folder
+    evaluated.mkdir(parents=True)
+    (evaluated / "summary.json").write_text(json.dumps({"about": {"unit": "px"}}))
+    lines = [f"case{i},{value},{value - 0.1}" for i, value in enumerate(dice)]
+    (evaluated / "metrics.csv").write_text("\n".join(["case,dice,iou", *lines]))
+
+
 def test_rows_together_have_a_line_in_the_table(tmp_path):
     found = read(datasets="PH2", trainers=["nnunet", "da_mambanet"], seeds=[0, 1])
     first, second = found.together
@@ -444,11 +453,7 @@ def test_rows_together_have_a_line_in_the_table(tmp_path):
     assert not read(datasets="PH2", trainers=["nnunet", "da_mambanet"], soft_dice=False).together
     ten = np.linspace(0.8, 0.89, 10)
     results = [made_up(run, ten + 0.01 * (run.row.name != "nnunet")) for run in found.runs if run.seed == 0]
-    evaluated = tmp_path / first.column.folder / "evaluations" / first.column.dataset_folder / first.folder
-    evaluated.mkdir(parents=True)
-    (evaluated / "summary.json").write_text(json.dumps({"about": {"unit": "px"}}))
-    lines = [f"case{i},{value + 0.02}" for i, value in enumerate(ten)]
-    (evaluated / "metrics.csv").write_text("\n".join(["case,dice", *lines]))
+    leave_evaluation(tmp_path, first.column, first.folder, ten + 0.02)
     went_on = [results[0], results[1] | {"commit": "abcdef0123, 0123456789"}]
     assert gather.numbers_together(first, tmp_path, went_on)["commit"] == "0123456789, abcdef0123"
     together = gather.numbers_together(first, tmp_path, results)
@@ -466,6 +471,48 @@ def test_rows_together_have_a_line_in_the_table(tmp_path):
         read(ensembles={"wrong": wrong})
     with pytest.raises(ValueError, match="of: got nnunet, wanted two rows or more"):
         read(ensembles={"wrong": wrong | {"of": "nnunet"}})
+
+
+def test_what_the_same_weights_predict_otherwise(tmp_path):
+    found = read(datasets="PH2", trainers=["nnunet", "dermomamba"], seeds=0)
+    assert [varied.key[1] for varied in found.varied] == [
+        *("nnunet__no_flips", "nnunet__processed"),
+        *("dermomamba__no_flips", "dermomamba__processed"),
+    ]
+    assert not read(datasets="PH2Half", trainers="dermomamba").varied
+    without_validation = read(datasets="PH2", trainers="nnunet", folds="all", seeds=0).varied
+    assert [varied.variant.name for varied in without_validation] == ["no_flips"]
+    ten = np.linspace(0.8, 0.89, 10)
+    usual = [made_up(run, ten) for run in found.runs]
+    results = list(usual)
+    for varied, difference in zip(found.varied, (-0.01, 0.02, -0.03, 0.04), strict=True):
+        run = varied.run
+        leave_evaluation(tmp_path, run.column, varied.folder, ten + difference)
+        results.append(gather.numbers_varied(varied, tmp_path, next(r for r in usual if r["row"] == run.row.name)))
+        assert run.trainer in varied.command and f" -o predictions/Dataset501_PH2/{varied.folder}" in varied.command
+    assert found.varied[0].command.endswith(f"-tr {found.runs[0].trainer} -p Accuracy_unet_batch8 --disable_tta")
+    page = table.render(read(), results)
+    start = page.index("| row | without flips | difference | with nnU-Net's post-processing | difference |")
+    lines = page[start:].splitlines()[2:4]
+    assert [[cell.strip() for cell in line.strip("|").split("|")] for line in lines] == [
+        ["nnU-Net", "83.50 / 73.50", "-1.00 (-1.00 to -1.00)", "86.50 / 76.50", "+2.00 (+2.00 to +2.00)"],
+        [
+            "DermoMamba, Guide Fusion",
+            "81.50 / 71.50",
+            "-3.00 (-3.00 to -3.00)",
+            "88.50 / 78.50",
+            "+4.00 (+4.00 to +4.00)",
+        ],
+    ]
+    assert "| nnU-Net, without flips | 0 | 0 | 83.50 |" in page
+    assert "| nnU-Net | 85" not in page and page.count("| 84.50 (") == 2  # the usual table has the usual numbers
+    changed = results[2] | {"of": ["nnUNetTrainer_1epochs_1iterations_seed0"]}
+    assert "1 run in the file of results had other settings" in table.render(read(), [*usual, changed])
+    gone = results[2] | {"row": "nnunet__rotated"}
+    assert "1 run in the file of results had other settings" in table.render(read(), [*usual, gone])
+    for wrong, got in (({}, "neither"), ({"predict": "--disable_tta", "postprocess": True}, "both")):
+        with pytest.raises(ValueError, match=f"variants: wrong: got {got} of predict and postprocess, wanted one"):
+            read(variants={"wrong": {"what": "wrong"} | wrong})
 
 
 def test_names_of_cases_have_room_above_a_panel():
@@ -561,12 +608,15 @@ def test_gathered_runs_add_to_those_of_other_machines(evaluated, tmp_path):
     results = tmp_path / "results.json"
     others = [made_up(each, [0.5]) for each in read(datasets="PH2", trainers="slicemamba", seeds=[0, 1]).runs]
     gather.write(results, [*others, made_up(run, [0.1])])  # the run itself as it was before
+    for varied in asked.varied:
+        leave_evaluation(tmp_path, run.column, varied.folder, [0.5])
     gather.gather(asked, tmp_path, results)
-    found = gather.read(results)
-    assert [gather.key_of(each) for each in found] == [run.key, *(gather.key_of(each) for each in others)]
+    found = {gather.key_of(each): each for each in gather.read(results)}
+    assert list(found) == [run.key, *(varied.key for varied in asked.varied), *map(gather.key_of, others)]
+    found = list(found.values())
     assert found[0]["cases"] == {"x": {"dice": 0.6, "iou": 0.5, "hd95": 3.0, "soft_dice": 0.3}}
     assert [found[0][key] for key in ("commit", "seconds_per_step", "peak_bytes")] == ["a, b", 0.25, 200]
-    assert found[1:] == json.loads(json.dumps(others))
+    assert found[3:] == json.loads(json.dumps(others))
     assert len(results.read_text().splitlines()) == 2 + len(found)
 
 

@@ -82,7 +82,8 @@ def test_the_whole_matrix(whole):
         "plan": columns * len(planners),
         "plans": columns * len(CONFIG["plans"]),
         "train": tested + chosen_between,
-        **dict.fromkeys(("predict", "evaluate"), tested),
+        **dict.fromkeys(("predict", "evaluate", "predict_again", "postprocess"), tested),
+        "evaluate_variant": 2 * tested,
         "report": in_table * repeated,
         **dict.fromkeys(("ensemble", "evaluate_ensemble"), len(CONFIG["ensembles"]) * in_table * repeated),
         "compare_validation": (columns - in_table) * len(CONFIG["seeds"]),
@@ -135,10 +136,27 @@ def test_rows_predict_together(tmp_path):
         assert made.endswith(f"predictions/Dataset501_PH2/Ensemble_nnunet_and_da_mambanet/fold_0_seed{seed}")
 
 
+def test_weights_predict_otherwise(tmp_path):
+    jobs, commands, _ = dry_run(tmp_path, config=["datasets=PH2", "seeds=3", "trainers=dermomamba"])
+    assert [jobs[name] for name in ("predict_again", "postprocess", "evaluate_variant")] == [1, 1, 2]
+    model = "DermoMambaTrainer_12epochs_50iterations_seed3__Accuracy_unet_batch8__2d"
+    assert re.search(rf"predict -i .*/{model}/fold_0__no_flips .* --disable_tta &>", commands["predict_again"][0])
+    validation = rf"\S*nnUNet_results/Dataset501_PH2/{model}/fold_0/validation"
+    found = re.search(
+        rf"determine_postprocessing -i {validation} -ref \S*/nnUNet_preprocessed/Dataset501_PH2/gt_segmentations .*"
+        rf"apply_postprocessing -i \S*/predictions/Dataset501_PH2/{model}/fold_0 -o \S*/{model}/fold_0__processed"
+        rf" -pp_pkl_file {validation}/postprocessing.pkl",
+        commands["postprocess"][0],
+    )
+    assert found
+    soft = {re.search(r"fold_0__(\w+) ", each)[1]: "--soft-dice" in each for each in commands["evaluate_variant"]}
+    assert soft == {"no_flips": True, "processed": False}  # processed predictions have no probabilities
+
+
 def test_choices_need_no_prediction_of_a_test_case(tmp_path):
     jobs, commands, _ = dry_run(tmp_path, "validation", config=PART)
     assert jobs["train"] == 8 and jobs["compare_validation"] == 2
-    assert not {"predict", "ensemble", "evaluate", "report", "gather", "table"} & set(jobs)
+    assert not {"predict", "predict_again", "ensemble", "evaluate", "report", "gather", "table"} & set(jobs)
     for command, seed in zip(sorted(commands["compare_validation"]), "35", strict=True):
         models = re.search(r"report -d 501 -tr (\S+) (\S+) -np", command).groups()
         assert [model.partition("_")[0] for model in models] == ["nnUNetTrainer", "DAMambaTrainer"]
