@@ -85,7 +85,7 @@ def p_text(p: float) -> str:
 def machine_of(result: Result) -> str:
     machine = result["machine"]
     if machine["device"] == "cpu":
-        return f"CPU, {machine['threads']} thread{'s' * (machine['threads'] != 1)}"
+        return f"{machine['processor']}, {machine['threads']} thread{'s' * (machine['threads'] != 1)}"
     return machine["processor"]
 
 

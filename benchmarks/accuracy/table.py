@@ -189,7 +189,12 @@ def _row(what: str, runs: Sequence[Result], p: float) -> dict[str, Any]:
 def _run(what: str, result: Result) -> dict[str, Any]:
     cells = {metric: number(mean_of([result], metric), metric) for metric in METRICS}
     keys = "fold", "seed", "commit", "command", "started"
-    return cells | {"what": what} | {key: result[key] for key in keys}
+    about = {
+        "what": what,
+        "step": span([result["seconds_per_step"]] if "seconds_per_step" in result else [], "{:.3g} s"),
+        "machine": machine_of(result) if "machine" in result else NO_VALUE,
+    }
+    return cells | about | {key: result[key] for key in keys}
 
 
 def main() -> None:

@@ -271,6 +271,7 @@ def test_a_seed_gives_a_training_that_can_stop_and_go_on(make):
         assert run["command"].startswith(f"nnUNetv2_train Dataset009_Tiny 2d 0 -tr {name(0)} -p nnUNetPlans")
         assert re.fullmatch(r"[0-9a-f]{10}\+?|unknown", run["commit"]) and run["seconds_per_step"] > 0
         assert run["peak_bytes"] > 2**24 and run["device"] == "cpu"
+        assert run["processor"] == f"CPU ({torch.backends.cpu.get_cpu_capability()})"
 
 
 def test_a_seed_reaches_the_data_workers(make, monkeypatch):
@@ -317,7 +318,7 @@ def made_up(run, dice, **changed):
         "commit": "0123456789",
         "versions": {"torch": "2"},
         "started": "2026-01-01",
-        "machine": {"device": "cpu", "processor": "CPU", "threads": 1},
+        "machine": {"device": "cpu", "processor": "CPU (AVX2)", "threads": 1},
         "parameters": 5_000_000,
         "seconds_per_step": 0.5 + run.seed / 4,
         "peak_bytes": 2**30,
@@ -362,12 +363,12 @@ def test_the_page_is_made_of_the_runs():
     ]
     each = cells(page, "| nnU-Net | 0 |")
     assert [line[1:4] for line in each] == [["0", "0", "84.50"], ["0", "1", "86.50"]]
-    assert each[0][-2:] == ["0123456789", f"`nnUNetv2_train {results[0]['trainer']}`"]
+    assert each[0][-4:] == ["0.5 s", "CPU (AVX2), 1 thread", "0123456789", f"`nnUNetv2_train {results[0]['trainer']}`"]
     assert "1 run in the file of results had other settings" in page
     assert (
         "Not run yet: nnU-Net, residual encoder; " in page and page.count("No run yet.") == len(CONFIG["columns"]) - 1
     )
-    assert "10 test cases. CPU, 1 thread." in page and "No run has been made yet" not in page
+    assert "10 test cases. CPU (AVX2), 1 thread." in page and "No run has been made yet" not in page
 
 
 def test_recipes_are_compared_on_validation_cases(tmp_path):

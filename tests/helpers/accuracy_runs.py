@@ -8,7 +8,7 @@ PART = {
     "versions": {},
     "started": "1",
     "device": "cpu",
-    "processor": "CPU",
+    "processor": "CPU (AVX2)",
     "threads": 1,
     "first_epoch": 0,
     "steps": 500,

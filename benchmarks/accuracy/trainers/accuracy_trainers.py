@@ -193,7 +193,7 @@ def _measured() -> type:
                 "versions": {name: version(name) for name in VERSIONS},
                 "started": datetime.now().isoformat(timespec="milliseconds"),
                 "device": self.device.type,
-                "processor": torch.cuda.get_device_name() if self.device.type == "cuda" else "CPU",
+                "processor": processor_of(self.device.type),
                 "threads": torch.get_num_threads(),
                 "first_epoch": self.current_epoch,
             }
@@ -246,6 +246,13 @@ def _measured() -> type:
             return held if sys.platform == "darwin" else 1024 * held
 
     return Measured
+
+
+def processor_of(device: str) -> str:
+    """The GPU's name; of a CPU the instructions that torch uses, which say most about its speed."""
+    import torch
+
+    return torch.cuda.get_device_name() if device == "cuda" else f"CPU ({torch.backends.cpu.get_cpu_capability()})"
 
 
 def commit() -> str:
